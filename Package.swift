@@ -1,0 +1,110 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+// Dependencies by role, so that each target below reads as the list of what it may know.
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdTLS: Target.Dependency = .product(name: "HummingbirdTLS", package: "hummingbird")
+let grpc: Target.Dependency = .product(name: "GRPCCore", package: "grpc-swift-2")
+let grpcTransport: Target.Dependency = .product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
+let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
+let grpcProtobuf: Target.Dependency = .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
+let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
+let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
+
+let package = Package(
+    name: "nodemesh",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "nodemeshd", targets: ["nodemeshd"]),
+        .executable(name: "nodemesh-control", targets: ["nodemesh-control"]),
+        .executable(name: "nodemeshctl", targets: ["nodemeshctl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
+        .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    // Each target may depend only on targets listed above it.
+    targets: [
+        .systemLibrary(name: "CMeshABI", path: "bpf/include"),
+        .target(name: "CMeshLinux"),
+        .systemLibrary(name: "CLibBPF", pkgConfig: "libbpf", providers: [.apt(["libbpf-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+
+        .executableTarget(name: "embed-program", path: "Tools/embed-program", swiftSettings: settings),
+        .plugin(
+            name: "EmbedPrograms", capability: .buildTool(), dependencies: ["embed-program"],
+            path: "Tools/EmbedPrograms"),
+        .target(name: "MeshPrograms", swiftSettings: settings, plugins: ["EmbedPrograms"]),
+
+        .target(name: "MeshModel", swiftSettings: settings),
+        .target(name: "MeshAdminAPI", swiftSettings: settings),
+        .target(name: "MeshResources", dependencies: ["MeshModel", "MeshAdminAPI", yams], swiftSettings: settings),
+        .target(name: "MeshAPI", dependencies: [grpc, protobuf, grpcProtobuf], swiftSettings: settings),
+        .target(name: "MeshLinux", dependencies: ["CMeshLinux"], swiftSettings: settings),
+        .target(
+            name: "MeshSteering", dependencies: ["CMeshABI", "CLibBPF", "MeshPrograms", "MeshModel", "MeshLinux", log],
+            swiftSettings: settings),
+        .target(
+            name: "MeshTunnel", dependencies: ["COpenSSL", "MeshModel", "MeshLinux"], swiftSettings: settings),
+        .target(
+            name: "MeshProxy", dependencies: ["MeshModel", "MeshLinux", "MeshTunnel", log], swiftSettings: settings),
+        .target(
+            name: "MeshIdentity", dependencies: ["MeshModel", x509, crypto, log], swiftSettings: settings),
+        .target(
+            name: "MeshDiscovery", dependencies: ["MeshModel", "MeshAPI", grpc, log, collections],
+            swiftSettings: settings),
+        .target(
+            name: "MeshStore", dependencies: ["MeshModel", "MeshResources", grdb, log], swiftSettings: settings),
+        .target(
+            name: "MeshTelemetry", dependencies: ["MeshModel", log], swiftSettings: settings),
+        .target(
+            name: "MeshAgent",
+            dependencies: [
+                "MeshModel", "MeshAPI", "MeshLinux", "MeshSteering", "MeshTunnel", "MeshProxy", "MeshIdentity",
+                "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", log, lifecycle, hummingbird, grpc, grpcTransport,
+                grpcProtobuf, yams,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "MeshControl",
+            dependencies: [
+                "MeshModel", "MeshResources", "MeshAPI", "MeshIdentity", "MeshDiscovery", "MeshStore",
+                "MeshTelemetry", "MeshAdminAPI", log, lifecycle, hummingbird, hummingbirdTLS, grpc, grpcTransport, grpcProtobuf, yams,
+            ],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "nodemeshd", dependencies: ["MeshAgent", arguments, log], swiftSettings: settings),
+        .executableTarget(
+            name: "nodemesh-control", dependencies: ["MeshControl", arguments, log], swiftSettings: settings),
+        .executableTarget(
+            name: "nodemeshctl",
+            dependencies: ["MeshModel", "MeshAdminAPI", "MeshSteering", "MeshLinux", arguments, httpClient, yams],
+            swiftSettings: settings),
+    ]
+)

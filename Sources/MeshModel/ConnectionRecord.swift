@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Which side of a connection this node sees.
+package enum ConnectionDirection: String, Sendable, Hashable { case outbound, inbound }
+
+/// How a connection's bytes travel past this node.
+package enum Wire: String, Sendable, Hashable {
+    /// Plain TCP to or from outside the mesh.
+    case plaintext
+    /// To a workload of the same node, without leaving it.
+    case local
+    /// A mutual-TLS tunnel of one connection.
+    case splice
+}
+
+/// Everything telemetry says about one connection. It is filled in as facts become known and handed out when the
+/// connection opens and when it closes.
+package struct ConnectionRecord: Sendable, Hashable {
+    /// Unique on this node since it started.
+    package var id: UInt64
+    package var direction: ConnectionDirection
+    package var source: WorkloadID?
+    package var sourceAddress: SocketAddress
+    package var sourceIdentity: SPIFFEID?
+    /// What the client dialled.
+    package var destination: SocketAddress
+    package var service: NamespacedName?
+    package var destinationWorkload: WorkloadID?
+    package var destinationIdentity: SPIFFEID?
+    /// Where this node sends the bytes.
+    package var upstream: SocketAddress?
+    package var wire: Wire
+    /// The policy that decided, where one did.
+    package var policy: NamespacedName?
+    /// From the client to the server.
+    package var bytesSent: UInt64 = 0
+    /// From the server to the client.
+    package var bytesReceived: UInt64 = 0
+    /// Nanoseconds since the Unix epoch.
+    package var openedAt: UInt64
+    /// Nanoseconds.
+    package var duration: UInt64 = 0
+    package var reason: CloseReason?
+    /// What an operator should read beside the reason: a peer's message, an errno's name.
+    package var detail: String?
+    /// The W3C trace-context header of the tunnel, the same on both nodes.
+    package var traceparent: String?
+
+    package init(
+        id: UInt64, direction: ConnectionDirection, sourceAddress: SocketAddress, destination: SocketAddress,
+        wire: Wire = .plaintext, openedAt: UInt64
+    ) {
+        self.id = id
+        self.direction = direction
+        self.sourceAddress = sourceAddress
+        self.destination = destination
+        self.wire = wire
+        self.openedAt = openedAt
+    }
+}
