@@ -9,7 +9,8 @@ struct EmbedPrograms: BuildToolPlugin {
     func createBuildCommands(context: PluginContext, target: any Target) throws -> [Command] {
         let root = context.package.directoryURL.appending(path: "bpf")
         let files = FileManager.default
-        let names = try files.contentsOfDirectory(atPath: root.appending(path: "programs").path()).sorted()
+        let programs = root.appending(path: "programs").path()
+        let names = files.fileExists(atPath: programs) ? try files.contentsOfDirectory(atPath: programs).sorted() : []
         let headers = try ["include", "lib"].flatMap { folder -> [URL] in
             let url = root.appending(path: folder)
             guard files.fileExists(atPath: url.path()) else { return [] }

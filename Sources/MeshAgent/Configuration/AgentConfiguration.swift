@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import MeshModel
+
+/// Everything an operator can set on a node, decoded once and valid as a whole.
+package struct AgentConfiguration: Sendable, Equatable {
+    /// The node's name in the mesh; the host name unless set.
+    package var node: String
+    /// `host:port` of the control plane's gRPC listener.
+    package var controlPlane: HostPort?
+    /// `sha256:<hex>` of the control plane's root certificate, needed to join.
+    package var caFingerprint: String?
+    /// The single-use token, needed to join.
+    package var joinToken: String?
+    package var dataDirectory: String = "/var/lib/nodemesh"
+    package var runDirectory: String = "/run/nodemesh"
+    /// Separates the kernel state of several daemons on one host.
+    package var instance: String = "default"
+    /// On which peers reach this node's tunnels; empty: the address that routes to the control plane.
+    package var nodeAddresses: [IPAddress] = []
+    /// Event loops; 0: one per processor, at most four.
+    package var loops: Int = 0
+    package var unknownDestination: UnknownDestination = .refuse
+    /// A file, `-` for standard output, or nil for none.
+    package var accessLog: String?
+    package var logLevel: LogLevel = .info
+    /// 0: derived from the descriptor limit.
+    package var maxConnections: Int = 0
+    /// Seconds.
+    package var connectTimeout: Int = 10
+    /// Seconds a connection may stay half closed without a byte moving.
+    package var halfCloseTimeout: Int = 3600
+    /// Seconds a connection may be idle; 0: for ever.
+    package var idleTimeout: Int = 0
+    package var metricsListen: HostPort = HostPort(host: "0.0.0.0", port: 15020)
+    package var readinessListen: HostPort = HostPort(host: "0.0.0.0", port: 15021)
+
+    package init(node: String) {
+        self.node = node
+    }
+
+    /// What happens to a captured connection whose destination nothing declares.
+    package enum UnknownDestination: String, Sendable, CaseIterable { case refuse, passthrough }
+
+    package enum LogLevel: String, Sendable, CaseIterable { case trace, debug, info, notice, warning, error }
+
+    /// The admin API's Unix socket.
+    package var socketPath: String { "\(self.runDirectory)/nodemeshd.sock" }
+}
+
+/// A host, by name or address, and a port.
+package struct HostPort: Sendable, Hashable, LosslessStringConvertible {
+    package var host: String
+    package var port: Int
+
+    package init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+    }
+
+    /// Parses `host:port` or `[v6]:port`.
+    package init?(_ text: String) {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0 else {
+            return nil
+        }
+        var host = text[..<colon]
+        if host.first == "[", host.last == "]" {
+            host = host.dropFirst().dropLast()
+        } else if host.contains(":") {
+            return nil
+        }
+        guard !host.isEmpty else { return nil }
+        self.init(host: String(host), port: Int(port))
+    }
+
+    package var description: String { self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)" }
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshModel
+import Yams
+
+/// All faults of a configuration at once.
+package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
+    package var problems: [String]
+    package var description: String { self.problems.joined(separator: "\n") }
+
+    package init(problems: [String]) {
+        self.problems = problems
+    }
+}
+
+/// Puts a configuration together from a YAML file and overriding flags; both use the same keys and checks.
+package struct ConfigurationReader {
+    private var problems: [String] = []
+    private var configuration: AgentConfiguration
+
+    private init(hostName: String) {
+        self.configuration = AgentConfiguration(node: hostName)
+    }
+
+    /// - Parameters:
+    ///   - file: the file's name and text, if there is one.
+    ///   - flags: key and value, as on the command line; they win over the file.
+    /// - Throws: ``ConfigurationError`` with every fault found.
+    package static func read(
+        file: (name: String, text: String)?, flags: [(key: String, value: String)], hostName: String
+    ) throws(ConfigurationError) -> AgentConfiguration {
+        var reader = ConfigurationReader(hostName: hostName)
+        if let file { reader.apply(file: file.name, text: file.text) }
+        var cleared = false
+        for (key, value) in flags {
+            // The first address given as a flag replaces those of the file.
+            if key == "nodeAddresses", !cleared {
+                reader.configuration.nodeAddresses = []
+                cleared = true
+            }
+            reader.set(key, value, at: "--\(Self.flag(for: key))")
+        }
+        reader.checkWhole()
+        guard reader.problems.isEmpty else { throw ConfigurationError(problems: reader.problems) }
+        return reader.configuration
+    }
+
+    private static func flag(for key: String) -> String {
+        if key == "nodeAddresses" { return "node-address" }
+        return key.reduce(into: "") { text, character in
+            text += character.isUppercase ? "-\(character.lowercased())" : String(character)
+        }
+    }
+
+    private mutating func apply(file: String, text: String) {
+        let node: Yams.Node?
+        do {
+            node = try Yams.compose(yaml: text)
+        } catch {
+            self.problems.append("\(file): not YAML: \(error)")
+            return
+        }
+        guard let node else { return }
+        guard case .mapping(let mapping) = node else {
+            self.problems.append("\(file): the top level must be a mapping of keys to values")
+            return
+        }
+        var seen: Set<String> = []
+        for (key, value) in mapping {
+            let place = "\(file):\(key.mark?.line ?? 0)"
+            guard let name = key.string else {
+                self.problems.append("\(place): a key must be a string")
+                continue
+            }
+            guard seen.insert(name).inserted else {
+                self.problems.append("\(place): \(name): given twice")
+                continue
+            }
+            switch value {
+            case .scalar(let scalar):
+                self.set(name, scalar.string, at: place)
+            case .sequence(let items) where name == "nodeAddresses":
+                for item in items { self.set(name, item.string ?? "", at: place) }
+            default:
+                self.problems.append("\(place): \(name): must be a single value")
+            }
+        }
+    }
+
+    private mutating func set(_ key: String, _ value: String, at place: String) {
+        func fail(_ reason: String) { self.problems.append("\(place): \(key): \(reason)") }
+        func number(_ range: ClosedRange<Int>, _ path: WritableKeyPath<AgentConfiguration, Int>) {
+            guard let number = Int(value), range.contains(number) else {
+                return fail("'\(value)' is not a whole number from \(range.lowerBound) to \(range.upperBound)")
+            }
+            self.configuration[keyPath: path] = number
+        }
+        func address(_ path: WritableKeyPath<AgentConfiguration, HostPort>) {
+            guard let parsed = HostPort(value) else { return fail("'\(value)' is not HOST:PORT") }
+            self.configuration[keyPath: path] = parsed
+        }
+        func directory(_ path: WritableKeyPath<AgentConfiguration, String>) {
+            guard value.hasPrefix("/") else { return fail("'\(value)' is not an absolute path") }
+            self.configuration[keyPath: path] = value
+        }
+        switch key {
+        case "node":
+            guard SPIFFEID.isValidSegment(value) else {
+                return fail("'\(value)' is not a node name: letters, digits, '.', '-' and '_' only")
+            }
+            self.configuration.node = value
+        case "controlPlane":
+            guard let parsed = HostPort(value) else { return fail("'\(value)' is not HOST:PORT") }
+            self.configuration.controlPlane = parsed
+        case "caFingerprint":
+            let hex = value.dropFirst("sha256:".count)
+            guard value.hasPrefix("sha256:"), hex.count == 64, hex.allSatisfy(\.isHexDigit) else {
+                return fail("'\(value)' is not sha256:<64 hex digits>; the control plane prints it with a join token")
+            }
+            self.configuration.caFingerprint = value.lowercased()
+        case "joinToken":
+            guard value.hasPrefix("nmjt.") else {
+                return fail("not a join token (nmjt.<id>.<secret>); create one with 'nodemeshctl join-token create'")
+            }
+            self.configuration.joinToken = value
+        case "dataDir": directory(\.dataDirectory)
+        case "runDir": directory(\.runDirectory)
+        case "instance":
+            guard (1...32).contains(value.utf8.count), value != ".", value != "..", SPIFFEID.isValidSegment(value) else {
+                return fail("'\(value)' is not an instance name: up to 32 letters, digits, '.', '-' and '_'")
+            }
+            self.configuration.instance = value
+        case "nodeAddresses":
+            guard let parsed = IPAddress(value), !parsed.isUnspecified else {
+                return fail("'\(value)' is not an IP address")
+            }
+            self.configuration.nodeAddresses.append(parsed)
+        case "loops": number(0...64, \.loops)
+        case "unknownDestination":
+            guard let parsed = AgentConfiguration.UnknownDestination(rawValue: value) else {
+                return fail("'\(value)' is not one of refuse, passthrough")
+            }
+            self.configuration.unknownDestination = parsed
+        case "accessLog":
+            guard value == "-" || value.hasPrefix("/") else {
+                return fail("'\(value)' is neither an absolute path nor '-' for standard output")
+            }
+            self.configuration.accessLog = value
+        case "logLevel":
+            guard let parsed = AgentConfiguration.LogLevel(rawValue: value) else {
+                return fail(
+                    "'\(value)' is not one of \(AgentConfiguration.LogLevel.allCases.map(\.rawValue).joined(separator: ", "))"
+                )
+            }
+            self.configuration.logLevel = parsed
+        case "maxConnections": number(0...10_000_000, \.maxConnections)
+        case "connectTimeout": number(1...3600, \.connectTimeout)
+        case "halfCloseTimeout": number(1...1_000_000, \.halfCloseTimeout)
+        case "idleTimeout": number(0...10_000_000, \.idleTimeout)
+        case "metricsListen": address(\.metricsListen)
+        case "readinessListen": address(\.readinessListen)
+        default:
+            fail("unknown key; known are \(Self.keys.joined(separator: ", "))")
+        }
+    }
+
+    private mutating func checkWhole() {
+        if self.configuration.controlPlane == nil {
+            self.problems.append("controlPlane: missing; give --control-plane HOST:PORT or set it in the file")
+        }
+        if self.configuration.metricsListen.port == self.configuration.readinessListen.port {
+            self.problems.append("metricsListen and readinessListen: must use different ports")
+        }
+    }
+
+    /// Every key of the file, sorted.
+    package static let keys = [
+        "accessLog", "caFingerprint", "connectTimeout", "controlPlane", "dataDir", "halfCloseTimeout", "idleTimeout",
+        "instance", "joinToken", "logLevel", "loops", "maxConnections", "metricsListen", "node", "nodeAddresses",
+        "readinessListen", "runDir", "unknownDestination",
+    ]
+}
