@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The healthy endpoints of one service port, ready for a weighted choice.
+struct EndpointSet: Sendable {
+    struct Endpoint: Sendable {
+        var workload: Workload
+        var address: SocketAddress
+        var path: Route.Path
+    }
+
+    private(set) var endpoints: [Endpoint] = []
+    /// Running sums of the weights; the last one is the total.
+    private var sums: [UInt32] = []
+    /// A healthy endpoint that was left out since its node is not known.
+    private(set) var stranded: RouteFailure?
+
+    /// Keeps the order of `candidates`.
+    init(_ candidates: [(endpoint: Endpoint, weight: UInt32)], stranded: RouteFailure?) {
+        self.stranded = stranded
+        // The total has to fit its type; weights are cut down together until it does.
+        let total = candidates.reduce(UInt64(0)) { $0 + UInt64(max(1, $1.weight)) }
+        var shift: UInt64 = 0
+        while (total >> shift) + UInt64(candidates.count) > UInt64(UInt32.max) { shift += 1 }
+        var sum: UInt32 = 0
+        for (endpoint, weight) in candidates {
+            sum += UInt32(truncatingIfNeeded: max(1, UInt64(max(1, weight)) >> shift))
+            self.endpoints.append(endpoint)
+            self.sums.append(sum)
+        }
+    }
+
+    /// `pick` is given the total weight and answers with a number below it.
+    func choose(_ pick: (_ totalWeight: UInt32) -> UInt32) -> Endpoint? {
+        guard let total = self.sums.last else { return nil }
+        if self.endpoints.count == 1 { return self.endpoints[0] }
+        let point = pick(total) % total
+        var (low, high) = (0, self.sums.count - 1)
+        while low < high {
+            let middle = (low + high) / 2
+            if self.sums[middle] > point { high = middle } else { low = middle + 1 }
+        }
+        return self.endpoints[low]
+    }
+}
