@@ -65,7 +65,8 @@ let package = Package(
         .target(name: "MeshModel", swiftSettings: settings),
         .target(name: "MeshAdminAPI", swiftSettings: settings),
         .target(name: "MeshResources", dependencies: ["MeshModel", "MeshAdminAPI", yams], swiftSettings: settings),
-        .target(name: "MeshAPI", dependencies: [grpc, protobuf, grpcProtobuf], swiftSettings: settings),
+        .target(
+            name: "MeshAPI", dependencies: [grpc, protobuf, grpcProtobuf], exclude: ["proto"], swiftSettings: settings),
         .target(name: "MeshLinux", dependencies: ["CMeshLinux"], swiftSettings: settings),
         .target(
             name: "MeshSteering", dependencies: ["CMeshABI", "CLibBPF", "MeshPrograms", "MeshModel", "MeshLinux", log],
@@ -95,7 +96,8 @@ let package = Package(
             name: "MeshControl",
             dependencies: [
                 "MeshModel", "MeshResources", "MeshAPI", "MeshIdentity", "MeshDiscovery", "MeshStore",
-                "MeshTelemetry", "MeshAdminAPI", log, lifecycle, hummingbird, hummingbirdTLS, grpc, grpcTransport, grpcProtobuf, yams,
+                "MeshTelemetry", "MeshAdminAPI", log, lifecycle, hummingbird, hummingbirdTLS, grpc, grpcTransport,
+                grpcProtobuf, yams,
             ],
             swiftSettings: settings),
         .executableTarget(

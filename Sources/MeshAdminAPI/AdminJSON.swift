@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import Foundation
+import Foundation
 
 /// The one JSON form of both HTTP APIs: ISO 8601 dates, sorted keys.
 package enum AdminJSON {

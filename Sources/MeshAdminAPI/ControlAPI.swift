@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import Foundation
+import Foundation
 
 /// `POST /v1/apply` (YAML or JSON documents; `?dryRun=true` validates only) and `POST /v1/delete` answer with this.
 package struct ApplyResponse: Codable, Sendable, Hashable {

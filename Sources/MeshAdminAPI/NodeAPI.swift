@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import Foundation
+import Foundation
 
 /// `GET /v1/status` of a node.
 package struct NodeStatus: Codable, Sendable, Hashable {

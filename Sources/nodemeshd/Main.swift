@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ArgumentParser
+import MeshModel
+
 @main
-enum Main {
-    static func main() {}
+struct NodeMeshD: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "nodemeshd",
+        abstract: "The nodemesh node daemon: steers, encrypts and authorises the connections of enrolled workloads.",
+        version: Version.text,
+        subcommands: [Serve.self, Cleanup.self],
+        defaultSubcommand: Serve.self)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import MeshModel
+import MeshModel
 
 /// Everything an operator can set on a node, decoded once and valid as a whole.
 package struct AgentConfiguration: Sendable, Equatable {
@@ -73,5 +73,7 @@ package struct HostPort: Sendable, Hashable, LosslessStringConvertible {
         self.init(host: String(host), port: Int(port))
     }
 
-    package var description: String { self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)" }
+    package var description: String {
+        self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)"
+    }
 }

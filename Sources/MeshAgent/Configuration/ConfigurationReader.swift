@@ -126,7 +126,8 @@ package struct ConfigurationReader {
         case "dataDir": directory(\.dataDirectory)
         case "runDir": directory(\.runDirectory)
         case "instance":
-            guard (1...32).contains(value.utf8.count), value != ".", value != "..", SPIFFEID.isValidSegment(value) else {
+            guard (1...32).contains(value.utf8.count), value != ".", value != "..", SPIFFEID.isValidSegment(value)
+            else {
                 return fail("'\(value)' is not an instance name: up to 32 letters, digits, '.', '-' and '_'")
             }
             self.configuration.instance = value

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
-package import MeshAdminAPI
+import MeshAdminAPI
 
 /// The enrolments that outlive the daemon: one JSON file in the data directory, replaced atomically.
 package struct EnrolmentStore: Sendable {

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshAdminAPI
+import MeshModel
+
+/// What the admin API shows and changes.
+package protocol AdminBackend: Sendable {
+    func status() async -> NodeStatus
+    func workloads() async -> [EnrolledWorkload]
+    func enrol(_ request: EnrolRequest) async throws(EnrolmentError) -> EnrolledWorkload
+    func unenrol(_ id: WorkloadID) async throws(EnrolmentError)
+    func connections() async -> [ConnectionSummary]
+    func services() async -> [ServiceSummary]
+    func certificates() async -> [CertificateSummary]
+    /// - Throws: ``ErrorResponse`` when the source or the destination cannot be understood.
+    func explain(source: String, destination: String) async throws(ErrorResponse) -> Explanation
+    /// Key and effective value, secrets redacted.
+    func configuration() -> [String: String]
+}
