@@ -108,5 +108,8 @@ let package = Package(
             name: "nodemeshctl",
             dependencies: ["MeshModel", "MeshAdminAPI", "MeshSteering", "MeshLinux", arguments, httpClient, yams],
             swiftSettings: settings),
+
+        .testTarget(
+            name: "MeshIdentityTests", dependencies: ["MeshIdentity", "MeshModel", x509, crypto], swiftSettings: settings),
     ]
 )
