@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshAdminAPI
+import MeshModel
+
+/// Says what would happen to a connection, step by step, from the state that the data plane itself uses.
+package struct Explainer {
+    private let snapshot: MeshSnapshot
+    private let unknownDestination: AgentConfiguration.UnknownDestination
+    /// Whether this node holds a valid certificate for a local identity.
+    private let hasCertificate: (SPIFFEID) -> Bool
+    /// Whether a workload is enrolled on this node.
+    private let isEnrolled: (WorkloadID) -> Bool
+
+    package init(
+        snapshot: MeshSnapshot, unknownDestination: AgentConfiguration.UnknownDestination,
+        hasCertificate: @escaping (SPIFFEID) -> Bool, isEnrolled: @escaping (WorkloadID) -> Bool
+    ) {
+        self.snapshot = snapshot
+        self.unknownDestination = unknownDestination
+        self.hasCertificate = hasCertificate
+        self.isEnrolled = isEnrolled
+    }
+
+    /// - Throws: ``ErrorResponse`` when the source or the destination cannot be understood.
+    package func explain(source: String, destination: String) throws(ErrorResponse) -> Explanation {
+        guard let id = WorkloadID(source) else {
+            throw ErrorResponse(error: "source '\(source)' is not NAMESPACE/NAME of a workload")
+        }
+        guard let workload = self.snapshot.workload(id) else {
+            throw ErrorResponse(
+                error: "this node knows no workload \(id); 'nodemeshctl workload list' shows those that it runs")
+        }
+        let address = try self.resolve(destination, from: id)
+        var answer = Explanation(
+            source: id.description, destination: address.description, steps: [], verdict: "refused", reason: nil,
+            policy: nil, rule: nil)
+        self.follow(workload, to: address, &answer)
+        return answer
+    }
+
+    /// `IP:PORT`, or a service's host name, `name.namespace` or, in the source's own namespace, `name`, and a port.
+    private func resolve(_ text: String, from source: WorkloadID) throws(ErrorResponse) -> SocketAddress {
+        if let address = SocketAddress(text) { return address }
+        guard let hostPort = HostPort(text), let port = UInt16(exactly: hostPort.port) else {
+            throw ErrorResponse(error: "destination '\(text)' is not IP:PORT or SERVICE:PORT")
+        }
+        let labels = hostPort.host.split(separator: ".", omittingEmptySubsequences: false)
+        let service =
+            switch labels.count {
+            case 1: self.snapshot.service(NamespacedName(namespace: source.namespace, name: hostPort.host))
+            case 2: self.snapshot.service(NamespacedName(namespace: String(labels[1]), name: String(labels[0])))
+            default: self.snapshot.service(hostname: hostPort.host)
+            }
+        guard let service else {
+            throw ErrorResponse(
+                error: "no service is called '\(hostPort.host)'; 'nodemeshctl service list' shows those that there are")
+        }
+        guard let address = service.addresses.first(where: \.isIPv4) else {
+            throw ErrorResponse(error: "service \(service.id) has no IPv4 address: it is headless")
+        }
+        return SocketAddress(ip: address, port: port)
+    }
+
+    private func follow(_ source: Workload, to destination: SocketAddress, _ answer: inout Explanation) {
+        guard self.isEnrolled(source.id) else {
+            answer.add(
+                "capture", "notCaptured",
+                "workload \(source.id) is not enrolled on this node; ask its own node"
+                    + (source.node.isEmpty ? "" : ", \(source.node)"))
+            answer.verdict = "notCaptured"
+            return
+        }
+        guard destination.ip.isIPv4 else {
+            let inside = self.snapshot.isInsideMesh(destination.ip)
+            answer.add(
+                "capture", inside ? "refused" : "notCaptured",
+                inside ? "IPv6 inside the mesh prefixes is refused" : "outside the mesh prefixes")
+            answer.verdict = inside ? "refused" : "notCaptured"
+            return
+        }
+        guard self.snapshot.isInsideMesh(destination.ip), !source.addresses.contains(destination.ip) else {
+            let own = source.addresses.contains(destination.ip)
+            answer.add(
+                "capture", "notCaptured",
+                own
+                    ? "the workload's own address: the connection does not leave it"
+                    : "outside the mesh prefixes \(self.snapshot.settings.prefixes.map(\.description).joined(separator: ", ")); the connection is left alone"
+            )
+            answer.verdict = "notCaptured"
+            return
+        }
+        answer.add("capture", "captured", "inside the mesh prefixes, dialled by an enrolled workload")
+        switch self.snapshot.route(to: destination, pick: { _ in 0 }) {
+        case .failure(let failure):
+            if failure == .unknownDestination, self.unknownDestination == .passthrough {
+                answer.add(
+                    "service", "passthrough", "nothing has this address; passed on as plain TCP by configuration")
+                answer.verdict = "allowed"
+                return
+            }
+            answer.add("service", "refused", failure.description)
+            answer.reason = failure.reason.rawValue
+        case .success(let route):
+            self.follow(source, route, &answer)
+        }
+    }
+
+    private func follow(_ source: Workload, _ route: Route, _ answer: inout Explanation) {
+        if let service = route.service {
+            let all = self.snapshot.workloads(backing: service)
+            let healthy = all.filter(\.isHealthy).count
+            answer.add("service", "resolved", "service \(service): \(healthy) of \(all.count) endpoints healthy")
+        }
+        guard let workload = route.workload else {
+            answer.add("endpoint", "resolved", "\(route.address)")
+            answer.verdict = "allowed"
+            return
+        }
+        let choice = route.service == nil ? "the workload that has this address" : "for example"
+        answer.add(
+            "endpoint", "resolved",
+            "\(choice): \(workload.id) at \(route.address)"
+                + (workload.node.isEmpty ? "" : " on node \(workload.node)"))
+        switch route.path {
+        case .plain:
+            answer.add("wire", Wire.plaintext.rawValue, "outside the mesh: plain TCP, no identity")
+            answer.verdict = "allowed"
+            return
+        case .local:
+            answer.add("wire", Wire.local.rawValue, "on this node: the bytes do not leave it")
+        case .tunnel(let node):
+            answer.add(
+                "wire", Wire.splice.rawValue,
+                "mutual TLS 1.3 to node \(node.name) at \(node.addresses.map(\.description).joined(separator: ", ")):\(node.tunnelPort)"
+            )
+            guard let identity = source.identity, self.hasCertificate(identity) else {
+                answer.add(
+                    "certificate", "refused", "no valid certificate for \(source.identity?.description ?? "-") yet")
+                answer.reason = CloseReason.identityUnavailable.rawValue
+                return
+            }
+            answer.add(
+                "certificate", "valid",
+                "\(identity) here, \(workload.identity?.description ?? "-") expected there")
+        }
+        self.judge(source, workload, at: route.address, &answer)
+    }
+
+    private func judge(
+        _ source: Workload, _ workload: Workload, at address: SocketAddress, _ answer: inout Explanation
+    ) {
+        let trace = self.snapshot.trace(
+            PolicyInput(
+                sourceIdentity: source.identity, sourceIP: source.addresses.first ?? address.ip, destination: address),
+            for: workload)
+        for name in trace.unknown {
+            answer.add("policy", "unknown", "\(name): named by the workload, not known here: denies")
+        }
+        for policy in trace.policies {
+            answer.add("policy", Self.outcome(of: policy), Self.describe(policy))
+        }
+        let decision = trace.decision
+        answer.policy = decision.policy?.description
+        answer.rule = decision.rule
+        answer.verdict = decision.isAllowed ? "allowed" : "denied"
+        answer.reason = decision.isAllowed ? nil : CloseReason.policyDenied.rawValue
+        answer.add("policy", answer.verdict, Self.describe(decision))
+    }
+
+    private static func outcome(of policy: PolicyTrace.Policy) -> String {
+        let matched = policy.matchedRule != nil ? "matched" : "notMatched"
+        return policy.isDryRun ? "dryRun-\(matched)" : matched
+    }
+
+    private static func describe(_ policy: PolicyTrace.Policy) -> String {
+        var text = "\(policy.action.rawValue.uppercased()) \(policy.id)"
+        if let rule = policy.matchedRule { return text + ": rule \(rule) matches" }
+        if policy.rules.isEmpty { return text + ": has no rules, so nothing matches" }
+        for (index, rule) in policy.rules.enumerated() where !rule.isMatched {
+            let failed = rule.clauses.filter { !$0.isMatched }.flatMap(\.failures).compactMap { $0?.rawValue }
+            text += ": rule \(index) fails on \(Set(failed).sorted().joined(separator: ", "))"
+        }
+        return text
+    }
+
+    private static func describe(_ decision: PolicyDecision) -> String {
+        switch decision.reason {
+        case .noPolicies: "no policy denies it and no ALLOW policy applies"
+        case .matchedAllow: "allowed by \(decision.policy?.description ?? "-")"
+        case .matchedDeny: "denied by \(decision.policy?.description ?? "-")"
+        case .noAllowMatched: "ALLOW policies apply and none of them matches"
+        case .unknownPolicy: "policy \(decision.policy?.description ?? "-") is not known on this node yet"
+        }
+    }
+}
+
+extension Explanation {
+    fileprivate mutating func add(_ stage: String, _ outcome: String, _ detail: String) {
+        self.steps.append(Step(stage: stage, outcome: outcome, detail: detail))
+    }
+}
