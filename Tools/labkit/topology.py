@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The topology file: reading, checking, and the addresses that follow from it.
+
+    hub        10.200.0.1       the switch between the nodes; nodemesh-control lives here
+    node N     10.200.0.(10+N)
+    workload M 10.201.N.M       inside the mesh prefix 10.201.0.0/16
+               10.202.N.M       when it is `outside: true`
+"""
+
+import re
+import shlex
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+MESH_PREFIX = "10.201.0.0/16"
+CONTROL_ADDRESS = "10.200.0.1"
+CONTROL = "control"
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?\Z")
+ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}\Z")
+
+
+class TopologyError(Exception):
+    """Everything that is wrong with a topology file, one fault a line."""
+
+
+@dataclass
+class Node:
+    name: str
+    # From 1; the third byte of its workloads' addresses.
+    index: int
+    loops: int | None = None
+    # refuse or passthrough
+    unknownDestination: str | None = None
+    # Further flags of nodemeshd, as they are.
+    flags: list[str] = field(default_factory=list)
+
+    @property
+    def address(self):
+        return f"10.200.0.{10 + self.index}"
+
+
+@dataclass
+class Workload:
+    name: str
+    namespace: str
+    node: str
+    address: str
+    serviceAccount: str
+    # From 1 on its node; names the node's end of its link.
+    index: int
+    labels: dict[str, str] = field(default_factory=dict)
+    command: list[str] | None = None
+    # Ports the command will listen on: `up` waits for them.
+    ports: list[int] = field(default_factory=list)
+    # False: it can be enrolled later, by `Tools/lab enrol`.
+    enrol: bool = True
+    # Its address is outside the mesh prefixes and it is never enrolled.
+    outside: bool = False
+
+    @property
+    def id(self):
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass
+class Topology:
+    name: str
+    nodes: list[Node]
+    workloads: list[Workload]
+    # nodemesh-control's configuration file, as it is.
+    control: dict
+    # YAML text of the documents to apply before the nodes start.
+    resources: str
+    # The topology file's directory, in which the workloads' commands start.
+    home: str
+
+    def node(self, name):
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def workload(self, name):
+        """The workload called `namespace/name`, or just `name` where only one has it."""
+        found = [one for one in self.workloads if name in (one.id, one.name)]
+        exact = [one for one in found if one.id == name]
+        return (exact or found)[0] if len(exact or found) == 1 else None
+
+    def to_json(self):
+        return asdict(self)
+
+    @staticmethod
+    def from_json(value):
+        return Topology(
+            value["name"],
+            [Node(**node) for node in value["nodes"]],
+            [Workload(**workload) for workload in value["workloads"]],
+            value["control"],
+            value["resources"],
+            value["home"],
+        )
+
+
+def load(path):
+    """Reads and checks a topology file; every fault is reported at once."""
+    import yaml
+
+    path = Path(path)
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise TopologyError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TopologyError(f"{path}: not YAML: {error}") from error
+    return _Reader(path).read(document)
+
+
+class _Reader:
+    def __init__(self, path):
+        self.path = path
+        self.faults = []
+
+    def read(self, document):
+        top = self.mapping(document, "the file", {"name", "nodes", "workloads", "control", "resources"})
+        nodes = [self.node(item, i + 1) for i, item in enumerate(self.items(top, "nodes", "the file"))]
+        self.unique([node.name for node in nodes], "node")
+        if not nodes:
+            self.faults.append("nodes: at least one is needed")
+        workloads = []
+        for item in self.items(top, "workloads", "the file"):
+            workloads.append(self.workload(item, nodes, workloads))
+        workloads = [workload for workload in workloads if workload]
+        self.unique([workload.id for workload in workloads], "workload")
+        self.unique([workload.address for workload in workloads], "address")
+        control = top.get("control") or {}
+        if not isinstance(control, dict):
+            self.faults.append("control: must be a mapping, nodemesh-control's configuration")
+        resources = "\n---\n".join(self.resource(item) for item in self.items(top, "resources", "the file"))
+        if self.faults:
+            raise TopologyError("\n".join(f"{self.path}: {fault}" for fault in self.faults))
+        home = str(self.path.resolve().parent)
+        return Topology(str(top.get("name", self.path.stem)), nodes, workloads, control, resources, home)
+
+    def node(self, item, index):
+        where = f"nodes[{index - 1}]"
+        item = self.mapping(item, where, {"name", "loops", "unknownDestination", "flags"})
+        name = self.name(item, "name", where)
+        if name in (CONTROL, "hub", "exec"):
+            self.faults.append(f"{where}.name: {name} is a name of the lab's own")
+        if index > 200:
+            self.faults.append(f"{where}: at most 200 nodes")
+        return Node(
+            name, index, item.get("loops"), item.get("unknownDestination"), [str(flag) for flag in item.get("flags", [])]
+        )
+
+    def workload(self, item, nodes, before):
+        where = f"workloads[{len(before)}]"
+        known = set(Workload.__dataclass_fields__) - {"index"}
+        item = self.mapping(item, where, known)
+        name = self.name(item, "name", where)
+        node = next((node for node in nodes if node.name == item.get("node")), None)
+        if node is None:
+            self.faults.append(f"{where}.node: {item.get('node')!r} is not one of the nodes")
+            return None
+        index = 1 + sum(1 for other in before if other and other.node == node.name)
+        outside = self.boolean(item, "outside", False, where)
+        address = str(item.get("address") or f"10.{202 if outside else 201}.{node.index}.{index}")
+        if not ADDRESS.match(address):
+            self.faults.append(f"{where}.address: {address!r} is not an IPv4 address")
+        command = item.get("command")
+        if isinstance(command, str):
+            command = shlex.split(command)
+        elif command is not None and not isinstance(command, list):
+            self.faults.append(f"{where}.command: must be a command line or a list of words")
+            command = None
+        return Workload(
+            name=name,
+            namespace=self.name(item, "namespace", where, "default"),
+            node=node.name,
+            address=address,
+            serviceAccount=self.name(item, "serviceAccount", where, "default"),
+            index=index,
+            labels={str(key): str(value) for key, value in (item.get("labels") or {}).items()},
+            command=[str(word) for word in command] if command else None,
+            ports=[int(port) for port in item.get("ports", [])],
+            enrol=self.boolean(item, "enrol", True, where) and not outside,
+            outside=outside,
+        )
+
+    def resource(self, item):
+        """Inline documents, as a mapping or as text, or the name of a file beside this one."""
+        import yaml
+
+        if isinstance(item, dict):
+            return yaml.safe_dump(item, sort_keys=False)
+        text = str(item)
+        if "\n" in text.strip() or not text.strip().endswith((".yaml", ".yml")):
+            return text
+        try:
+            return (self.path.parent / text.strip()).read_text()
+        except OSError as error:
+            self.faults.append(f"resources: {text.strip()}: {error.strerror}")
+            return ""
+
+    def mapping(self, value, where, known):
+        if not isinstance(value, dict):
+            self.faults.append(f"{where}: must be a mapping")
+            return {}
+        for key in sorted(set(map(str, value)) - known):
+            self.faults.append(f"{where}: unknown key {key!r}; known are {', '.join(sorted(known))}")
+        return value
+
+    def items(self, value, key, where):
+        found = value.get(key) or []
+        if isinstance(found, list):
+            return found
+        self.faults.append(f"{where}: {key} must be a list")
+        return []
+
+    def name(self, item, key, where, default=""):
+        value = item.get(key, default)
+        if isinstance(value, str) and NAME.match(value):
+            return value
+        self.faults.append(f"{where}.{key}: {value!r} is not a name (small letters, digits and -, at most 32)")
+        return default
+
+    def boolean(self, item, key, default, where):
+        value = item.get(key, default)
+        if isinstance(value, bool):
+            return value
+        self.faults.append(f"{where}.{key}: must be true or false")
+        return default
+
+    def unique(self, values, what):
+        for value in sorted({value for value in values if values.count(value) > 1}):
+            self.faults.append(f"{what} {value} is there twice")
