@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import MeshModel
+
+/// The name of a stored resource.
+package struct ResourceKey: Hashable, Sendable, Comparable {
+    package let kind: String
+    package let namespace: String
+    package let name: String
+
+    package init(kind: String, namespace: String, name: String) {
+        self.kind = kind
+        self.namespace = namespace
+        self.name = name
+    }
+
+    package static func < (left: Self, right: Self) -> Bool {
+        (left.kind, left.namespace, left.name) < (right.kind, right.namespace, right.name)
+    }
+}
+
+/// A stored resource.
+package struct ResourceRecord: Hashable, Sendable {
+    package let key: ResourceKey
+    /// Canonical JSON.
+    package let json: String
+    /// The store's revision at which it last changed.
+    package let version: Int64
+    /// What the store gave a service (see ``VirtualAddress``); nil: none.
+    package let address: IPAddress?
+}
+
+/// Which virtual address a resource wants.
+package enum VirtualAddress: Hashable, Sendable {
+    /// It is no service, or a headless one.
+    case none
+    /// The next free one, the same for ever.
+    case automatic
+    /// This one.
+    case fixed(IPAddress)
+}
+
+/// A resource as it is handed to the store.
+package struct ResourceChange: Hashable, Sendable {
+    package let key: ResourceKey
+    /// Canonical JSON: equal content is equal text.
+    package let json: String
+    package let address: VirtualAddress
+
+    package init(key: ResourceKey, json: String, address: VirtualAddress = .none) {
+        self.key = key
+        self.json = json
+        self.address = address
+    }
+}
+
+/// What became of one resource.
+package enum ResourceOutcome: String, Hashable, Sendable { case created, configured, unchanged, deleted }
+
+/// A node that joined.
+package struct NodeRecord: Hashable, Sendable {
+    package var name: String
+    package var addresses: [IPAddress]
+    /// 0 until the node's first registration.
+    package var tunnelPort: UInt16
+    /// Seconds resolution is not kept: as given.
+    package var joinedAt: Date
+    package var lastSeenAt: Date?
+    /// The generation of its last registration.
+    package var generation: UInt64
+    /// Changes when a node joins again under the same name: certificates of an earlier join are void.
+    package var joinID: String
+}
+
+/// A workload that a node runs.
+package struct WorkloadRecord: Hashable, Sendable {
+    package var id: WorkloadID
+    package var node: String
+    package var serviceAccount: String
+    package var labels: [String: String]
+    package var addresses: [IPAddress]
+    package var isHostNetwork: Bool
+
+    package init(
+        id: WorkloadID, node: String, serviceAccount: String, labels: [String: String], addresses: [IPAddress],
+        isHostNetwork: Bool = false
+    ) {
+        self.id = id
+        self.node = node
+        self.serviceAccount = serviceAccount
+        self.labels = labels
+        self.addresses = addresses
+        self.isHostNetwork = isHostNetwork
+    }
+}
+
+/// A join token without its secret.
+package struct JoinTokenRecord: Hashable, Sendable {
+    package var id: String
+    /// The only node that may use it; nil: any.
+    package var node: String?
+    package var createdAt: Date
+    package var expiresAt: Date
+    package var usedAt: Date?
+    package var usedBy: String?
+}
+
+/// An issued certificate.
+package struct CertificateRecord: Hashable, Sendable {
+    /// Lower-case hex.
+    package var serial: String
+    package var identity: String
+    /// The node that asked for it.
+    package var node: String
+    package var notBefore: Date
+    package var notAfter: Date
+
+    package init(serial: String, identity: String, node: String, notBefore: Date, notAfter: Date) {
+        self.serial = serial
+        self.identity = identity
+        self.node = node
+        self.notBefore = notBefore
+        self.notAfter = notAfter
+    }
+}
+
+/// Everything the mapping to what nodes receive depends on, read in one transaction.
+package struct StoreSnapshot: Sendable {
+    package var revision: Int64
+    package var resources: [ResourceRecord]
+    package var nodes: [NodeRecord]
+    package var workloads: [WorkloadRecord]
+}

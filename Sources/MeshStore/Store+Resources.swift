@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import GRDB
+import MeshModel
+
+extension Store {
+    /// Stores all of `changes` or none, in order.
+    ///
+    /// - Parameters:
+    ///   - dryRun: answers what would happen and changes nothing.
+    ///   - check: looks at everything stored, the changes included, and throws to refuse all of them.
+    /// - Returns: one outcome for each change.
+    package func apply(
+        _ changes: [ResourceChange], dryRun: Bool = false, now: Date = Date(),
+        check: @escaping @Sendable (StoreSnapshot) throws -> Void = { _ in }
+    ) async throws(StoreError) -> [ResourceOutcome] {
+        try await self.change(dryRun: dryRun, check: check) { db in
+            // Fixed addresses first: an automatic one must not take what a later document names.
+            let order = changes.indices.sorted { changes[$0].address.rank < changes[$1].address.rank }
+            var addressChanged = Set<Int>()
+            for index in order where try self.giveAddress(changes[index], now: now, db) { addressChanged.insert(index) }
+            return try changes.indices.map { try Self.store(changes[$0], force: addressChanged.contains($0), db) }
+        }
+    }
+
+    /// Removes all of `keys`, or none when one of them is not stored.
+    package func delete(
+        _ keys: [ResourceKey], dryRun: Bool = false, now: Date = Date(),
+        check: @escaping @Sendable (StoreSnapshot) throws -> Void = { _ in }
+    ) async throws(StoreError) -> [ResourceOutcome] {
+        try await self.change(dryRun: dryRun, check: check) { db in
+            for key in Set(keys) {
+                try db.execute(
+                    sql: "DELETE FROM resources WHERE kind = ? AND namespace = ? AND name = ?",
+                    arguments: [key.kind, key.namespace, key.name])
+                guard db.changesCount == 1 else {
+                    throw StoreError(.notFound, "there is no \(key.kind) \(key.namespace)/\(key.name)")
+                }
+                try VirtualAddresses.release(key, now: now, db)
+                _ = try Self.nextRevision(db)
+            }
+            return keys.map { _ in .deleted }
+        }
+    }
+
+    /// The resources of a kind, or of all kinds, sorted.
+    package func resources(kind: String? = nil, namespace: String? = nil, name: String? = nil)
+        async throws(StoreError) -> [ResourceRecord]
+    {
+        try await self.read { try Self.resources($0, kind: kind, namespace: namespace, name: name) }
+    }
+
+    static func resources(
+        _ db: Database, kind: String? = nil, namespace: String? = nil, name: String? = nil
+    ) throws -> [ResourceRecord] {
+        try Row.fetchAll(
+            db,
+            sql: """
+                SELECT r.*, a.address FROM resources r
+                LEFT JOIN addresses a ON a.kind = r.kind AND a.namespace = r.namespace AND a.name = r.name
+                    AND a.releasedAt IS NULL
+                WHERE (?1 IS NULL OR r.kind = ?1) AND (?2 IS NULL OR r.namespace = ?2) AND (?3 IS NULL OR r.name = ?3)
+                ORDER BY r.kind, r.namespace, r.name
+                """, arguments: [kind, namespace, name]
+        ).map { row in
+            ResourceRecord(
+                key: ResourceKey(kind: row["kind"], namespace: row["namespace"], name: row["name"]),
+                json: row["json"], version: row["version"],
+                address: (row["address"] as String?).flatMap { IPAddress($0) })
+        }
+    }
+
+    /// Thrown to roll a dry run back with its result.
+    private struct DryRun: Error { var outcomes: [ResourceOutcome] }
+
+    private func change(
+        dryRun: Bool, check: @escaping @Sendable (StoreSnapshot) throws -> Void,
+        _ body: @Sendable (Database) throws -> [ResourceOutcome]
+    ) async throws(StoreError) -> [ResourceOutcome] {
+        do {
+            return try await self.transaction { db in
+                let outcomes = try body(db)
+                try check(
+                    StoreSnapshot(
+                        revision: try Self.revision(db), resources: try Self.resources(db),
+                        nodes: try Self.nodes(db), workloads: try Self.workloads(db)))
+                if dryRun { throw DryRun(outcomes: outcomes) }
+                return outcomes
+            }
+        } catch let result as DryRun {
+            return result.outcomes
+        } catch {
+            throw StoreError(error, path: self.path)
+        }
+    }
+
+    private static func store(_ change: ResourceChange, force: Bool, _ db: Database) throws -> ResourceOutcome {
+        let key = change.key
+        let existing = try String.fetchOne(
+            db, sql: "SELECT json FROM resources WHERE kind = ? AND namespace = ? AND name = ?",
+            arguments: [key.kind, key.namespace, key.name])
+        if existing == change.json, !force { return .unchanged }
+        try db.execute(
+            sql: "INSERT OR REPLACE INTO resources (kind, namespace, name, json, version) VALUES (?, ?, ?, ?, ?)",
+            arguments: [key.kind, key.namespace, key.name, change.json, try Self.nextRevision(db)])
+        return existing == nil ? .created : .configured
+    }
+
+    private func giveAddress(_ change: ResourceChange, now: Date, _ db: Database) throws -> Bool {
+        switch change.address {
+        case .none:
+            try VirtualAddresses.release(change.key, now: now, db)
+        case .automatic:
+            try VirtualAddresses.allocate(change.key, from: self.virtualPrefix, now: now, db)
+        case .fixed(let address):
+            try VirtualAddresses.claim(address, for: change.key, now: now, db)
+        }
+    }
+}
+
+extension VirtualAddress {
+    fileprivate var rank: Int {
+        switch self {
+        case .none: 0
+        case .fixed: 1
+        case .automatic: 2
+        }
+    }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import GRDB
+import MeshModel
+
+/// The table of virtual addresses: at most one live owner for each, and an owner keeps its own.
+enum VirtualAddresses {
+    /// How long a released address is kept from other services: a node with an old view, and a client with an old DNS
+    /// answer, must not reach a stranger.
+    static let quarantine: TimeInterval = 3_600
+    /// The first addresses of the range are left to operators who name one.
+    static let reserved: UInt32 = 256
+
+    /// Gives `key` an address of `prefix` unless it has one already; true when that changed something.
+    ///
+    /// The choice begins at a hash of the name, so that a service that is deleted and made again gets its old one.
+    static func allocate(_ key: ResourceKey, from prefix: IPPrefix, now: Date, _ db: Database) throws -> Bool {
+        let owned = try Self.owned(by: key, db)
+        if let own = owned.first(where: { $0.isLive && prefix.contains($0.address) }), owned.filter(\.isLive).count == 1,
+            own.isAutomatic
+        {
+            return false
+        }
+        try Self.release(key, now: now, db)
+        if let own = owned.first(where: { $0.isAutomatic && prefix.contains($0.address) }) {
+            try Self.take(own.address, for: key, automatic: true, db)
+            return true
+        }
+        guard let base = prefix.address.ipv4, prefix.length <= 22 else {
+            throw StoreError(.conflict, "\(prefix) is too small for virtual addresses: it needs to be /22 or wider")
+        }
+        let size = UInt32(1) << UInt32(32 - prefix.length)
+        // Neither the reserved ones nor the last, which looks like a broadcast address.
+        let usable = size - Self.reserved - 1
+        let start = Self.hash(key) % usable
+        let before = now.addingTimeInterval(-Self.quarantine).stored
+        let taken = Set(
+            try String.fetchAll(
+                db, sql: "SELECT address FROM addresses WHERE releasedAt IS NULL OR releasedAt > ?",
+                arguments: [before]))
+        for step in 0..<usable {
+            let address = IPAddress(ipv4: base + Self.reserved + (start + step) % usable)
+            if taken.contains(address.description) { continue }
+            try Self.take(address, for: key, automatic: true, db)
+            return true
+        }
+        throw StoreError(
+            .conflict,
+            "no virtual address of \(prefix) is free for \(key.namespace)/\(key.name): delete services that are no "
+                + "longer needed (an address is free again an hour later)")
+    }
+
+    /// Gives `key` the address the operator named; true when that changed something.
+    static func claim(_ address: IPAddress, for key: ResourceKey, now: Date, _ db: Database) throws -> Bool {
+        let owner = try Row.fetchOne(
+            db, sql: "SELECT * FROM addresses WHERE address = ? AND releasedAt IS NULL",
+            arguments: [address.description])
+        if let owner {
+            let holder = ResourceKey(kind: owner["kind"], namespace: owner["namespace"], name: owner["name"])
+            guard holder == key else {
+                throw StoreError(
+                    .conflict,
+                    "the address \(address) that \(key.kind) \(key.namespace)/\(key.name) names belongs to "
+                        + "\(holder.kind) \(holder.namespace)/\(holder.name): choose another")
+            }
+            if !(owner["automatic"] as Bool) { return false }
+        }
+        try Self.release(key, now: now, db)
+        try Self.take(address, for: key, automatic: false, db)
+        return true
+    }
+
+    /// Takes the address away from `key`; true when it had one.
+    @discardableResult
+    static func release(_ key: ResourceKey, now: Date, _ db: Database) throws -> Bool {
+        try db.execute(
+            sql: """
+                UPDATE addresses SET releasedAt = ?
+                WHERE kind = ? AND namespace = ? AND name = ? AND releasedAt IS NULL
+                """, arguments: [now.stored, key.kind, key.namespace, key.name])
+        let changed = db.changesCount > 0
+        try db.execute(
+            sql: "DELETE FROM addresses WHERE releasedAt < ?",
+            arguments: [now.addingTimeInterval(-Self.quarantine).stored])
+        return changed
+    }
+
+    private struct Owned {
+        var address: IPAddress
+        var isAutomatic: Bool
+        var isLive: Bool
+    }
+
+    private static func owned(by key: ResourceKey, _ db: Database) throws -> [Owned] {
+        try Row.fetchAll(
+            db, sql: "SELECT * FROM addresses WHERE kind = ? AND namespace = ? AND name = ? ORDER BY address",
+            arguments: [key.kind, key.namespace, key.name]
+        ).compactMap { row in
+            IPAddress(row["address"] as String).map {
+                Owned(address: $0, isAutomatic: row["automatic"], isLive: (row["releasedAt"] as Double?) == nil)
+            }
+        }
+    }
+
+    private static func take(_ address: IPAddress, for key: ResourceKey, automatic: Bool, _ db: Database) throws {
+        try db.execute(
+            sql: """
+                INSERT OR REPLACE INTO addresses (address, kind, namespace, name, automatic, releasedAt)
+                VALUES (?, ?, ?, ?, ?, NULL)
+                """, arguments: [address.description, key.kind, key.namespace, key.name, automatic])
+    }
+
+    /// FNV-1a: the same in every process, unlike Swift's own hash.
+    private static func hash(_ key: ResourceKey) -> UInt32 {
+        "\(key.namespace)/\(key.name)".utf8.reduce(0x811c_9dc5) { ($0 ^ UInt32($1)) &* 0x0100_0193 }
+    }
+}
