@@ -180,18 +180,24 @@ class Lab:
 
     # The control plane
 
+    @staticmethod
+    def write_config(directory, values):
+        """A daemon's own file, also when it is empty: the host's in /etc is not for the lab."""
+        path = directory / "config.yaml"
+        # JSON is YAML too.
+        path.write_text(json.dumps(values))
+        return path
+
     def start_control(self):
         directory = self.directory / topology.CONTROL
         directory.mkdir(exist_ok=True)
-        config = directory / "config.yaml"
-        # JSON is YAML too.
-        config.write_text(json.dumps(self.topology.control))
+        config = self.write_config(directory, self.topology.control)
         process = self.spawn(topology.CONTROL, [
-            self.binary("nodemesh-control"), "serve", "--data-dir", str(directory / "data"),
-            *(["--config", str(config)] if self.topology.control else []),
+            self.binary("nodemesh-control"), "serve", "--config", str(config),
+            "--data-dir", str(directory / "data"),
             "--grpc-listen", f"{topology.CONTROL_ADDRESS}:15012", "--api-listen", "127.0.0.1:15080",
             "--metrics-listen", "127.0.0.1:15014", "--advertise", f"{topology.CONTROL_ADDRESS}:15012",
-            *([] if "meshPrefix" in self.topology.control else ["--mesh-prefix", topology.MESH_PREFIX]),
+            *([] if "meshPrefixes" in self.topology.control else ["--mesh-prefix", topology.MESH_PREFIX]),
         ])
 
         def healthy():
@@ -247,16 +253,14 @@ class Lab:
             token.write_text(answer["token"] + "\n")
             (directory / "ca-fingerprint").write_text(answer["caFingerprint"])
         command = [
-            self.binary("nodemeshd"), "serve", "--node", node.name,
+            self.binary("nodemeshd"), "serve", "--config", str(self.write_config(directory, node.config)),
+            "--node", node.name,
             "--control-plane", f"{topology.CONTROL_ADDRESS}:15012",
             "--ca-fingerprint", (directory / "ca-fingerprint").read_text(),
             "--join-token-file", str(token),
             "--data-dir", str(directory / "data"), "--run-dir", str(directory / "run"),
             "--instance", self.instance(node), "--node-address", node.address,
             "--access-log", str(self.directory / "logs" / f"{node.name}-access.log"),
-            *(["--loops", str(node.loops)] if node.loops else []),
-            *(["--unknown-destination", node.unknownDestination] if node.unknownDestination else []),
-            *node.flags,
         ]
         process = self.spawn(node, command)
 

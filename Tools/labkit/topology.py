@@ -28,11 +28,8 @@ class Node:
     name: str
     # From 1; the third byte of its workloads' addresses.
     index: int
-    loops: int | None = None
-    # refuse or passthrough
-    unknownDestination: str | None = None
-    # Further flags of nodemeshd, as they are.
-    flags: list[str] = field(default_factory=list)
+    # nodemeshd's configuration file, as it is; the lab's own flags win over it.
+    config: dict = field(default_factory=dict)
 
     @property
     def address(self):
@@ -129,9 +126,7 @@ class _Reader:
         workloads = [workload for workload in workloads if workload]
         self.unique([workload.id for workload in workloads], "workload")
         self.unique([workload.address for workload in workloads], "address")
-        control = top.get("control") or {}
-        if not isinstance(control, dict):
-            self.faults.append("control: must be a mapping, nodemesh-control's configuration")
+        control = self.options(top, "control", "control")
         resources = "\n---\n".join(self.resource(item) for item in self.items(top, "resources", "the file"))
         if self.faults:
             raise TopologyError("\n".join(f"{self.path}: {fault}" for fault in self.faults))
@@ -140,15 +135,15 @@ class _Reader:
 
     def node(self, item, index):
         where = f"nodes[{index - 1}]"
-        item = self.mapping(item, where, {"name", "loops", "unknownDestination", "flags"})
+        item = self.mapping(item, where, {"name", "config"})
         name = self.name(item, "name", where)
         if name in (CONTROL, "hub", "exec"):
             self.faults.append(f"{where}.name: {name} is a name of the lab's own")
+        if len(name) > 15:
+            self.faults.append(f"{where}.name: at most 15 characters")
         if index > 200:
             self.faults.append(f"{where}: at most 200 nodes")
-        return Node(
-            name, index, item.get("loops"), item.get("unknownDestination"), [str(flag) for flag in item.get("flags", [])]
-        )
+        return Node(name, index, self.options(item, "config", f"{where}.config"))
 
     def workload(self, item, nodes, before):
         where = f"workloads[{len(before)}]"
@@ -206,6 +201,13 @@ class _Reader:
         for key in sorted(set(map(str, value)) - known):
             self.faults.append(f"{where}: unknown key {key!r}; known are {', '.join(sorted(known))}")
         return value
+
+    def options(self, item, key, where):
+        found = item.get(key) or {}
+        if isinstance(found, dict):
+            return found
+        self.faults.append(f"{where}: must be a mapping, the daemon's configuration")
+        return {}
 
     def items(self, value, key, where):
         found = value.get(key) or []
