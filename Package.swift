@@ -111,5 +111,6 @@ let package = Package(
 
         .testTarget(
             name: "MeshIdentityTests", dependencies: ["MeshIdentity", "MeshModel", x509, crypto], swiftSettings: settings),
+        .testTarget(name: "MeshLinuxTests", dependencies: ["MeshLinux"], swiftSettings: settings),
     ]
 )

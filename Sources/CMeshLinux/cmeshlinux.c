@@ -1,1 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
 #include "cmeshlinux.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+const int nm_sol_socket = SOL_SOCKET, nm_so_reuseaddr = SO_REUSEADDR, nm_so_reuseport = SO_REUSEPORT,
+	  nm_so_keepalive = SO_KEEPALIVE, nm_so_sndbuf = SO_SNDBUF, nm_so_rcvbuf = SO_RCVBUF;
+const int nm_ipproto_tcp = IPPROTO_TCP, nm_tcp_nodelay = TCP_NODELAY, nm_tcp_keepidle = TCP_KEEPIDLE,
+	  nm_tcp_keepintvl = TCP_KEEPINTVL, nm_tcp_keepcnt = TCP_KEEPCNT;
+const int nm_tcp_user_timeout = TCP_USER_TIMEOUT, nm_tcp_quickack = TCP_QUICKACK,
+	  nm_tcp_notsent_lowat = TCP_NOTSENT_LOWAT;
+
+static struct sockaddr_in address4(uint32_t address, uint16_t port)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
+	in.sin_addr.s_addr = htonl(address);
+	return in;
+}
+
+static int unpack4(const struct sockaddr_storage *storage, uint32_t *address, uint16_t *port)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)storage;
+
+	if (storage->ss_family != AF_INET) {
+		*address = 0;
+		*port = 0;
+		return 0;
+	}
+	*address = ntohl(in->sin_addr.s_addr);
+	*port = ntohs(in->sin_port);
+	return 1;
+}
+
+int nm_socket_tcp4(void)
+{
+	return socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+}
+
+int nm_bind4(int fd, uint32_t address, uint16_t port)
+{
+	struct sockaddr_in in = address4(address, port);
+	return bind(fd, (struct sockaddr *)&in, sizeof(in));
+}
+
+int nm_connect4(int fd, uint32_t address, uint16_t port)
+{
+	struct sockaddr_in in = address4(address, port);
+	return connect(fd, (struct sockaddr *)&in, sizeof(in));
+}
+
+int nm_accept4(int fd, uint32_t *address, uint16_t *port)
+{
+	struct sockaddr_storage storage = { 0 };
+	socklen_t length = sizeof(storage);
+	int accepted = accept4(fd, (struct sockaddr *)&storage, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (accepted >= 0)
+		unpack4(&storage, address, port);
+	return accepted;
+}
+
+int nm_getsockname4(int fd, uint32_t *address, uint16_t *port)
+{
+	struct sockaddr_storage storage = { 0 };
+	socklen_t length = sizeof(storage);
+
+	if (getsockname(fd, (struct sockaddr *)&storage, &length) < 0)
+		return -1;
+	if (unpack4(&storage, address, port))
+		return 0;
+	errno = EAFNOSUPPORT;
+	return -1;
+}
+
+int nm_getpeername4(int fd, uint32_t *address, uint16_t *port)
+{
+	struct sockaddr_storage storage = { 0 };
+	socklen_t length = sizeof(storage);
+
+	if (getpeername(fd, (struct sockaddr *)&storage, &length) < 0)
+		return -1;
+	if (unpack4(&storage, address, port))
+		return 0;
+	errno = EAFNOSUPPORT;
+	return -1;
+}
+
+int nm_setsockopt_int(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+int nm_socket_error(int fd)
+{
+	int value = 0;
+	socklen_t length = sizeof(value);
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &length) < 0 ? -1 : value;
+}
+
+int nm_linger_reset(int fd)
+{
+	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+	return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+ssize_t nm_splice(int input, int output, size_t count)
+{
+	return splice(input, NULL, output, NULL, count, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+}
+
+int nm_pipe2(int fds[2]) { return pipe2(fds, O_NONBLOCK | O_CLOEXEC); }
+
+int nm_set_pipe_size(int fd, int size) { return fcntl(fd, F_SETPIPE_SZ, size); }
+
+ssize_t nm_recv(int fd, void *buffer, size_t count) { return recv(fd, buffer, count, 0); }
+
+ssize_t nm_recv_peek(int fd, void *buffer, size_t count) { return recv(fd, buffer, count, MSG_PEEK); }
+
+ssize_t nm_recv_discard(int fd, size_t count) { return recv(fd, NULL, count, MSG_TRUNC); }
+
+ssize_t nm_send(int fd, const void *buffer, size_t count) { return send(fd, buffer, count, MSG_NOSIGNAL); }
+
+ssize_t nm_send_vector(int fd, const struct iovec *vector, int count)
+{
+	struct msghdr message = { .msg_iov = (struct iovec *)vector, .msg_iovlen = (size_t)count };
+	return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+int nm_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+
+int nm_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t data)
+{
+	struct epoll_event event = { .events = events, .data = { .u64 = data } };
+	return epoll_ctl(epoll, operation, fd, &event);
+}
+
+int nm_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
+
+int nm_socketpair(int fds[2])
+{
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds);
+}
+
+int nm_setns_network(int fd) { return setns(fd, CLONE_NEWNET); }
+
+int nm_unshare_network(void) { return unshare(CLONE_NEWNET); }
+
+int nm_open_read(const char *path) { return open(path, O_RDONLY | O_CLOEXEC); }
+
+int nm_set_thread_name(const char *name)
+{
+	char limited[16] = { 0 };
+
+	strncpy(limited, name, sizeof(limited) - 1);
+	return pthread_setname_np(pthread_self(), limited);
+}
+
+int64_t nm_raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -1;
+	if (limit.rlim_cur < limit.rlim_max) {
+		struct rlimit raised = { .rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max };
+		if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+			limit = raised;
+	}
+	return limit.rlim_cur > INT32_MAX ? INT32_MAX : (int64_t)limit.rlim_cur;
+}
+
+static uint64_t clock_value(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t nm_monotonic_clock(void) { return clock_value(CLOCK_MONOTONIC); }
+
+uint64_t nm_wall_clock(void) { return clock_value(CLOCK_REALTIME); }
+
+uint64_t nm_thread_cpu_clock(void) { return clock_value(CLOCK_THREAD_CPUTIME_ID); }

@@ -1,2 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// What Swift cannot import from the C library: GNU extensions and socket address casts. Every function keeps the
+// contract of the call it wraps (-1 and errno); addresses and ports are in host order. _GNU_SOURCE is defined in the .c
+// file only: in a header it would change the C library as other modules see it.
 #pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/// A non-blocking, close-on-exec IPv4 TCP socket.
+int nm_socket_tcp4(void);
+int nm_bind4(int fd, uint32_t address, uint16_t port);
+int nm_connect4(int fd, uint32_t address, uint16_t port);
+/// accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC; address and port of the peer are written when they are IPv4.
+int nm_accept4(int fd, uint32_t *address, uint16_t *port);
+int nm_getsockname4(int fd, uint32_t *address, uint16_t *port);
+int nm_getpeername4(int fd, uint32_t *address, uint16_t *port);
+/// setsockopt(2) with an int value.
+int nm_setsockopt_int(int fd, int level, int option, int value);
+/// The socket's pending error (SO_ERROR), or -1.
+int nm_socket_error(int fd);
+/// SO_LINGER with zero seconds: close(2) then sends RST and drops what was not sent.
+int nm_linger_reset(int fd);
+
+/// The level and name of each option used with nm_setsockopt_int.
+extern const int nm_sol_socket, nm_so_reuseaddr, nm_so_reuseport, nm_so_keepalive, nm_so_sndbuf, nm_so_rcvbuf;
+extern const int nm_ipproto_tcp, nm_tcp_nodelay, nm_tcp_keepidle, nm_tcp_keepintvl, nm_tcp_keepcnt;
+extern const int nm_tcp_user_timeout, nm_tcp_quickack, nm_tcp_notsent_lowat;
+
+/// splice(2) with SPLICE_F_MOVE | SPLICE_F_NONBLOCK and no offsets. Never SPLICE_F_MORE: it delays small messages.
+ssize_t nm_splice(int input, int output, size_t count);
+/// pipe2(2) with O_NONBLOCK | O_CLOEXEC.
+int nm_pipe2(int fds[2]);
+/// F_SETPIPE_SZ: the new size or -1.
+int nm_set_pipe_size(int fd, int size);
+ssize_t nm_recv(int fd, void *buffer, size_t count);
+/// recv(2) with MSG_PEEK.
+ssize_t nm_recv_peek(int fd, void *buffer, size_t count);
+/// recv(2) with MSG_TRUNC: drops up to `count` bytes of a TCP stream without copying them.
+ssize_t nm_recv_discard(int fd, size_t count);
+/// send(2) with MSG_NOSIGNAL.
+ssize_t nm_send(int fd, const void *buffer, size_t count);
+/// sendmsg(2) with MSG_NOSIGNAL.
+ssize_t nm_send_vector(int fd, const struct iovec *vector, int count);
+
+int nm_epoll_create(void);
+int nm_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t data);
+int nm_eventfd(void);
+/// socketpair(2): AF_UNIX stream, non-blocking, close-on-exec.
+int nm_socketpair(int fds[2]);
+
+int nm_setns_network(int fd);
+int nm_unshare_network(void);
+/// Opens with O_RDONLY | O_CLOEXEC.
+int nm_open_read(const char *path);
+int nm_set_thread_name(const char *name);
+/// Soft limit of open descriptors, after raising it to the hard limit.
+int64_t nm_raise_descriptor_limit(void);
+/// Nanoseconds of CLOCK_MONOTONIC.
+uint64_t nm_monotonic_clock(void);
+/// Nanoseconds of CLOCK_REALTIME.
+uint64_t nm_wall_clock(void);
+/// The CPU time of the calling thread in nanoseconds.
+uint64_t nm_thread_cpu_clock(void);

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+import CMeshLinux
+
+/// The kernel's clocks in nanoseconds.
+package enum Clock {
+    /// Never goes back; meaningful only as a difference.
+    @inline(__always)
+    package static var monotonic: UInt64 { nm_monotonic_clock() }
+
+    /// Since the Unix epoch.
+    package static var wall: UInt64 { nm_wall_clock() }
+
+    /// What the calling thread has used of its processor.
+    package static var threadCPU: UInt64 { nm_thread_cpu_clock() }
+}
+
+/// Limits of this process.
+package enum ProcessLimits {
+    /// Raises the soft limit of open descriptors to the hard one and returns it.
+    package static func raiseDescriptorLimit() -> Int {
+        let limit = nm_raise_descriptor_limit()
+        return limit > 0 ? Int(limit) : 1024
+    }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+import CMeshLinux
+import Glibc
+
+/// The system calls of the data plane, by descriptor number. Each is non-blocking and returns within microseconds.
+package enum Linux {}
+
+extension Linux {
+    /// A non-blocking IPv4 TCP socket in the calling thread's network namespace.
+    package static func tcpSocket() throws(SystemError) -> FileDescriptor {
+        FileDescriptor(owning: try systemCall("socket") { nm_socket_tcp4() })
+    }
+
+    /// A listening socket that shares its port with others of the same kind (SO_REUSEPORT).
+    package static func tcpListener(
+        at endpoint: IPv4Endpoint, backlog: CInt = 4096
+    ) throws(SystemError) -> FileDescriptor {
+        let socket = try Self.tcpSocket()
+        let raw = socket.raw
+        try Self.setOption(raw, nm_sol_socket, nm_so_reuseaddr, 1)
+        try Self.setOption(raw, nm_sol_socket, nm_so_reuseport, 1)
+        _ = try systemCall("bind") { nm_bind4(raw, endpoint.address, endpoint.port) }
+        _ = try systemCall("listen") { listen(raw, backlog) }
+        return socket
+    }
+
+    /// One waiting connection and its peer's address.
+    package static func accept(_ fd: CInt) throws(SystemError) -> IOResult<Accepted> {
+        var peer = IPv4Endpoint(address: 0, port: 0)
+        switch try nonBlockingCall("accept4", { nm_accept4(fd, &peer.address, &peer.port) }) {
+        case .done(let raw): return .done(Accepted(raw: raw, peer: peer))
+        case .wouldBlock: return .wouldBlock
+        }
+    }
+
+    /// What ``accept(_:)`` returns. The caller owns `raw`.
+    package struct Accepted: Sendable {
+        package let raw: CInt
+        package let peer: IPv4Endpoint
+    }
+
+    /// Begins to connect; `.wouldBlock` means that epoll will say when it is made, and ``socketError(_:)`` how it went.
+    package static func connect(_ fd: CInt, to endpoint: IPv4Endpoint) throws(SystemError) -> IOResult<CInt> {
+        do throws(SystemError) {
+            return .done(try systemCall("connect") { nm_connect4(fd, endpoint.address, endpoint.port) })
+        } catch {
+            if error.errno == EINPROGRESS { return .wouldBlock }
+            throw error
+        }
+    }
+
+    /// The socket's own address.
+    package static func localEndpoint(_ fd: CInt) throws(SystemError) -> IPv4Endpoint {
+        var endpoint = IPv4Endpoint(address: 0, port: 0)
+        _ = try systemCall("getsockname") { nm_getsockname4(fd, &endpoint.address, &endpoint.port) }
+        return endpoint
+    }
+
+    /// The connected peer's address.
+    package static func peerEndpoint(_ fd: CInt) throws(SystemError) -> IPv4Endpoint {
+        var endpoint = IPv4Endpoint(address: 0, port: 0)
+        _ = try systemCall("getpeername") { nm_getpeername4(fd, &endpoint.address, &endpoint.port) }
+        return endpoint
+    }
+
+    /// The socket's pending error as an `errno`, 0 for none (SO_ERROR); reading clears it.
+    package static func socketError(_ fd: CInt) -> CInt {
+        let code = nm_socket_error(fd)
+        return code == -1 ? errno : code
+    }
+
+    package static func setNoDelay(_ fd: CInt) throws(SystemError) {
+        try Self.setOption(fd, nm_ipproto_tcp, nm_tcp_nodelay, 1)
+    }
+
+    /// Finds dead peers: probes after `idle` seconds of silence, gives up after `timeout` milliseconds without an
+    /// answer, be it to a probe or to data (TCP_USER_TIMEOUT).
+    package static func setKeepAlive(
+        _ fd: CInt, idle: CInt, interval: CInt, count: CInt, timeout: CInt
+    ) throws(SystemError) {
+        try Self.setOption(fd, nm_sol_socket, nm_so_keepalive, 1)
+        try Self.setOption(fd, nm_ipproto_tcp, nm_tcp_keepidle, idle)
+        try Self.setOption(fd, nm_ipproto_tcp, nm_tcp_keepintvl, interval)
+        try Self.setOption(fd, nm_ipproto_tcp, nm_tcp_keepcnt, count)
+        try Self.setOption(fd, nm_ipproto_tcp, nm_tcp_user_timeout, timeout)
+    }
+
+    /// Sizes in bytes; the kernel doubles them and stops tuning them.
+    package static func setBufferSizes(_ fd: CInt, send: CInt?, receive: CInt?) throws(SystemError) {
+        if let send { try Self.setOption(fd, nm_sol_socket, nm_so_sndbuf, send) }
+        if let receive { try Self.setOption(fd, nm_sol_socket, nm_so_rcvbuf, receive) }
+    }
+
+    /// Ends our direction with FIN. A socket that is no longer connected is no error.
+    package static func shutdownWrite(_ fd: CInt) { _ = Glibc.shutdown(fd, CInt(SHUT_WR)) }
+
+    /// Closes; what was sent still arrives, then FIN.
+    package static func close(_ fd: CInt) { _ = Glibc.close(fd) }
+
+    /// Closes with RST; what was not sent is lost.
+    package static func reset(_ fd: CInt) {
+        _ = nm_linger_reset(fd)
+        _ = Glibc.close(fd)
+    }
+
+    /// Two connected Unix stream sockets; the caller owns both.
+    package static func socketPair() throws(SystemError) -> (CInt, CInt) {
+        var fds: [CInt] = [-1, -1]
+        _ = try systemCall("socketpair") { fds.withUnsafeMutableBufferPointer { nm_socketpair($0.baseAddress) } }
+        return (fds[0], fds[1])
+    }
+
+    private static func setOption(
+        _ fd: CInt, _ level: CInt, _ option: CInt, _ value: CInt
+    ) throws(SystemError) {
+        _ = try systemCall("setsockopt") { nm_setsockopt_int(fd, level, option, value) }
+    }
+}
