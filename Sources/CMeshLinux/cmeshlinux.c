@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -154,9 +155,31 @@ int nm_socketpair(int fds[2])
 	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds);
 }
 
-int nm_setns_network(int fd) { return setns(fd, CLONE_NEWNET); }
+uint64_t nm_namespace_inode(int fd)
+{
+	struct stat status;
+	return fstat(fd, &status) < 0 ? 0 : (uint64_t)status.st_ino;
+}
 
-int nm_unshare_network(void) { return unshare(CLONE_NEWNET); }
+/* 0: not known yet. */
+static _Thread_local uint64_t current_network;
+
+int nm_enter_network(int fd, uint64_t inode)
+{
+	if (inode != 0 && current_network == inode)
+		return 0;
+	current_network = 0;
+	if (setns(fd, CLONE_NEWNET) < 0)
+		return -1;
+	current_network = inode;
+	return 0;
+}
+
+int nm_unshare_network(void)
+{
+	current_network = 0;
+	return unshare(CLONE_NEWNET);
+}
 
 int nm_open_read(const char *path) { return open(path, O_RDONLY | O_CLOEXEC); }
 

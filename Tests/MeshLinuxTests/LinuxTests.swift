@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import MeshLinux
-import Synchronization
 import Testing
 
 @Suite struct LinuxTests {
@@ -36,14 +35,14 @@ import Testing
         let address = try Linux.localEndpoint(first.raw)
         _ = try Linux.tcpListener(at: address)
         let client = try Linux.tcpSocket()
-        do {
+        do throws(SystemError) {
             let closed = try Linux.tcpListener(at: .loopback(port: 0))
             let port = try Linux.localEndpoint(closed.raw)
             _ = consume closed
             _ = try Linux.connect(client.raw, to: port)
             self.wait(client.raw, CInt(POLLOUT))
             #expect(Linux.socketError(client.raw) == ECONNREFUSED)
-        } catch let error as SystemError {
+        } catch {
             #expect(error.errno == ECONNREFUSED)
             #expect(error.description == "connect: Connection refused (ECONNREFUSED)")
         }
@@ -76,7 +75,8 @@ import Testing
     @Test func `splice moves bytes through a pipe`() throws {
         let pipe = try Pipe(capacity: 1 << 20)
         let (left, right) = try Linux.socketPair()
-        let (a, b) = (FileDescriptor(owning: left), FileDescriptor(owning: right))
+        let a = FileDescriptor(owning: left)
+        let b = FileDescriptor(owning: right)
         var bytes: [UInt8] = Array("hello".utf8)
         _ = try Linux.send(a.raw, &bytes, 5)
         #expect(try Linux.splice(from: b.raw, to: pipe.writeEnd.raw, 1 << 20) == .done(5))
@@ -119,6 +119,11 @@ import Testing
         #expect(fcntl(kept, F_GETFD) == FD_CLOEXEC)
         Linux.close(kept)
         #expect(raw >= 0)
+    }
+
+    @Test func `a network namespace is known by its inode`() throws {
+        let own = try NetworkNamespace.ofProcess()
+        #expect(own.inode == (try NetworkNamespace(path: "/proc/self/ns/net")).inode)
     }
 
     @Test func `clocks advance`() {

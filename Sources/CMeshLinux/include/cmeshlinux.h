@@ -52,7 +52,11 @@ int nm_eventfd(void);
 /// socketpair(2): AF_UNIX stream, non-blocking, close-on-exec.
 int nm_socketpair(int fds[2]);
 
-int nm_setns_network(int fd);
+/// The inode number that names the namespace open at `fd`, 0 on failure.
+uint64_t nm_namespace_inode(int fd);
+/// Moves the calling thread into the network namespace open at `fd`, whose inode is `inode`; no system call when the
+/// thread is there already. Every change of a thread's namespace has to go through here.
+int nm_enter_network(int fd, uint64_t inode);
 int nm_unshare_network(void);
 /// Opens with O_RDONLY | O_CLOEXEC.
 int nm_open_read(const char *path);
