@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+import MeshModel
+
+/// How the data plane of one node works; decided at start.
+package struct ProxyConfiguration: Sendable {
+    /// What happens to a captured connection inside the mesh prefixes that nothing resolves.
+    package enum UnknownDestination: String, Sendable, Hashable, CaseIterable {
+        /// The client sees a reset.
+        case refuse
+        /// It goes on in plain text from the workload's own namespace.
+        case passthrough
+    }
+
+    /// Event loops, each one thread; at least 1.
+    package var loops: Int
+    /// Where peers dial tunnels, in the process's own network namespace; nil: none are accepted. Port 0 takes any
+    /// (see ``Proxy/tunnelEndpoint``).
+    package var tunnelListener: SocketAddress?
+    /// The capture listeners inside each workload's network namespace.
+    package var outboundListener = SocketAddress(ip: IPAddress(ipv4: 0x7f00_0001), port: MeshPorts.outbound)
+    package var inboundListener = SocketAddress(ip: IPAddress(ipv4: 0), port: MeshPorts.inbound)
+    package var unknownDestination = UnknownDestination.refuse
+    /// Connections at one time; nil: as many as the descriptor limit allows.
+    package var maxConnections: Int?
+
+    /// Time for connect(2) to a peer node or an application.
+    package var connectTimeout: Duration = .seconds(5)
+    /// Time for a TLS handshake and the answer to CONNECT.
+    package var handshakeTimeout: Duration = .seconds(10)
+    /// How long a connection waits for the certificate of its local workload.
+    package var identityTimeout: Duration = .seconds(5)
+    /// How long a connection may stay half closed with nothing moving.
+    package var halfClosedTimeout: Duration = .seconds(300)
+    /// How long nothing may move at all; nil: for ever.
+    package var idleTimeout: Duration?
+    /// Further endpoints tried when one cannot be reached and nothing was delivered.
+    package var extraAttempts = 2
+
+    /// TCP keepalive on both legs: silence before the first probe, between probes, and unanswered probes.
+    package var keepAliveIdle: Duration = .seconds(60)
+    package var keepAliveInterval: Duration = .seconds(10)
+    package var keepAliveProbes = 3
+    /// How long sent data may stay unacknowledged (TCP_USER_TIMEOUT).
+    package var userTimeout: Duration = .seconds(90)
+
+    /// Bytes sealed or opened per turn of one connection, in whole records of 16 KiB.
+    package var batchSize = 128 << 10
+    /// Size of the pipes through which plain bytes are spliced.
+    package var pipeSize = 1 << 20
+    /// Buffers and pipes lent out at one time, per loop; beyond it connections move less at a time.
+    package var lentBuffersPerLoop = 256
+    package var lentPipesPerLoop = 32
+
+    package init(loops: Int, tunnelListener: SocketAddress?) {
+        self.loops = max(1, loops)
+        self.tunnelListener = tunnelListener
+    }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+import MeshModel
+
+/// What the proxy asks of, and tells, the rest of the daemon. Called on loop threads: must be quick and never block.
+package struct ProxyHooks: Sendable {
+    /// Where the client of this captured, accepted socket wanted to go; nil when the kernel has no record of it.
+    package var originalDestination: @Sendable (_ socket: CInt) -> SocketAddress?
+    /// Called on a socket to an application before it connects: the application is to see `client` as its peer.
+    package var markUpstream: @Sendable (_ socket: CInt, _ client: SocketAddress) -> Void
+    /// The connection reached its server. Its byte counts are still zero.
+    package var onOpened: @Sendable (ConnectionRecord) -> Void
+    /// The connection ended or never began; called exactly once for each, with its reason.
+    package var onClosed: @Sendable (ConnectionRecord) -> Void
+
+    package init(
+        originalDestination: @escaping @Sendable (_ socket: CInt) -> SocketAddress?,
+        markUpstream: @escaping @Sendable (_ socket: CInt, _ client: SocketAddress) -> Void = { _, _ in },
+        onOpened: @escaping @Sendable (ConnectionRecord) -> Void = { _ in },
+        onClosed: @escaping @Sendable (ConnectionRecord) -> Void = { _ in }
+    ) {
+        self.originalDestination = originalDestination
+        self.markUpstream = markUpstream
+        self.onOpened = onOpened
+        self.onClosed = onClosed
+    }
+}
