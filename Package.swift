@@ -78,7 +78,8 @@ let package = Package(
         .target(
             name: "MeshIdentity", dependencies: ["MeshModel", x509, crypto, log], swiftSettings: settings),
         .target(
-            name: "MeshDiscovery", dependencies: ["MeshModel", "MeshAPI", grpc, log, collections],
+            name: "MeshDiscovery",
+            dependencies: ["MeshModel", "MeshAPI", grpc, protobuf, crypto, log, collections],
             swiftSettings: settings),
         .target(
             name: "MeshStore", dependencies: ["MeshModel", "MeshResources", grdb, log], swiftSettings: settings),
