@@ -34,7 +34,8 @@ struct RegistrationTable {
             for address in workload.addresses {
                 guard let holder = self.addresses[address], holder.id != id else { continue }
                 if holder.node == workload.node || self.isAlive(holder.node) {
-                    return "its address \(address) belongs to \(holder.id) on the node \(holder.node): unenrol that one, "
+                    return
+                        "its address \(address) belongs to \(holder.id) on the node \(holder.node): unenrol that one, "
                         + "or enrol this one as a host-network workload"
                 }
             }

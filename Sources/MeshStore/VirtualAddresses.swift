@@ -17,7 +17,8 @@ enum VirtualAddresses {
     /// The choice begins at a hash of the name, so that a service that is deleted and made again gets its old one.
     static func allocate(_ key: ResourceKey, from prefix: IPPrefix, now: Date, _ db: Database) throws -> Bool {
         let owned = try Self.owned(by: key, db)
-        if let own = owned.first(where: { $0.isLive && prefix.contains($0.address) }), owned.filter(\.isLive).count == 1,
+        if let own = owned.first(where: { $0.isLive && prefix.contains($0.address) }),
+            owned.filter(\.isLive).count == 1,
             own.isAutomatic
         {
             return false
