@@ -102,7 +102,7 @@ let package = Package(
             dependencies: [
                 "MeshModel", "MeshResources", "MeshAPI", "MeshIdentity", "MeshDiscovery", "MeshStore",
                 "MeshTelemetry", "MeshAdminAPI", log, lifecycle, hummingbird, hummingbirdTLS, grpc, grpcTransport,
-                grpcProtobuf, yams,
+                grpcProtobuf, protobuf, nio, nioTLS, x509, crypto, yams,
             ],
             swiftSettings: settings),
         .executableTarget(
