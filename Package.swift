@@ -23,6 +23,8 @@ let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto"
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let nioTLS: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
@@ -105,19 +107,26 @@ let package = Package(
                 grpcProtobuf, protobuf, nio, nioTLS, x509, crypto, yams,
             ],
             swiftSettings: settings),
+        .target(
+            name: "MeshCLI",
+            dependencies: [
+                "MeshModel", "MeshAdminAPI", "MeshSteering", "MeshLinux", arguments, httpClient, nio, nioPosix, nioHTTP1,
+                nioTLS, yams,
+            ],
+            swiftSettings: settings),
         .executableTarget(
             name: "nodemeshd", dependencies: ["MeshAgent", arguments, log], swiftSettings: settings),
         .executableTarget(
             name: "nodemesh-control", dependencies: ["MeshControl", arguments, log], swiftSettings: settings),
-        .executableTarget(
-            name: "nodemeshctl",
-            dependencies: ["MeshModel", "MeshAdminAPI", "MeshSteering", "MeshLinux", arguments, httpClient, yams],
-            swiftSettings: settings),
+        .executableTarget(name: "nodemeshctl", dependencies: ["MeshCLI"], swiftSettings: settings),
 
         .testTarget(
             name: "MeshIdentityTests", dependencies: ["MeshIdentity", "MeshModel", x509, crypto], swiftSettings: settings),
         .testTarget(name: "MeshLinuxTests", dependencies: ["MeshLinux"], swiftSettings: settings),
         .testTarget(
             name: "MeshStoreTests", dependencies: ["MeshStore", "MeshModel", grdb], swiftSettings: settings),
+        .testTarget(
+            name: "NodemeshctlTests", dependencies: ["MeshCLI", "MeshAdminAPI", "MeshModel", arguments],
+            exclude: ["Snapshots"], swiftSettings: settings),
     ]
 )

@@ -57,6 +57,29 @@ package struct JoinTokenResponse: Codable, Sendable, Hashable {
     }
 }
 
+/// `GET /v1/join-tokens`: what is left of a token after its creation, without the secret.
+package struct JoinTokenSummary: Codable, Sendable, Hashable {
+    package var id: String
+    /// The one node name that may use it; nil: any.
+    package var node: String?
+    package var createdAt: Date
+    package var expiresAt: Date
+    package var usedAt: Date?
+    /// The node that joined with it.
+    package var usedBy: String?
+
+    package init(
+        id: String, node: String?, createdAt: Date, expiresAt: Date, usedAt: Date? = nil, usedBy: String? = nil
+    ) {
+        self.id = id
+        self.node = node
+        self.createdAt = createdAt
+        self.expiresAt = expiresAt
+        self.usedAt = usedAt
+        self.usedBy = usedBy
+    }
+}
+
 /// `GET /v1/nodes`.
 package struct NodeSummary: Codable, Sendable, Hashable {
     package var name: String

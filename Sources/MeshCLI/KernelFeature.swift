@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// One kernel feature that the mesh uses, and what the running kernel said.
+package struct KernelFeature: Codable, Sendable, Hashable {
+    package var feature: String
+    package var isPresent: Bool
+    /// What was found.
+    package var detail: String
+    package var whatIsLostWithoutIt: String
+    /// Nothing works without it.
+    package var isRequired: Bool
+
+    package init(feature: String, isPresent: Bool, detail: String, whatIsLostWithoutIt: String, isRequired: Bool) {
+        self.feature = feature
+        self.isPresent = isPresent
+        self.detail = detail
+        self.whatIsLostWithoutIt = whatIsLostWithoutIt
+        self.isRequired = isRequired
+    }
+}
+
+extension KernelFeature: TableDisplayable {
+    package static let columns: [Column] = [
+        "FEATURE", "STATE", "DETAIL", "WITHOUT IT", Column("REQUIRED", isWide: true),
+    ]
+
+    /// In the order of the probe.
+    package var sortKey: [String] { [] }
+
+    package func cells(at now: Date) -> [Cell] {
+        let state: Cell =
+            self.isPresent ? Cell("present", .good) : self.isRequired ? Cell("MISSING", .bad) : Cell("absent", .warning)
+        return [
+            Cell(self.feature), state, Cell(self.detail), Cell(self.whatIsLostWithoutIt),
+            Cell(self.isRequired ? "yes" : "no"),
+        ]
+    }
+}
+
+extension KernelFeature {
+    static func ofRunningKernel() -> [KernelFeature] { [] }
+}

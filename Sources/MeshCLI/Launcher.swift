@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+
+/// Runs one command line from parsing to exit status.
+package enum Launcher {
+    /// - Parameter arguments: the command line without the program's name.
+    /// - Returns: the process's exit status, an `ExitStatus` raw value.
+    package static func run(_ arguments: [String]) async -> Int32 {
+        let console = CLIContext.current.console
+        do {
+            var command = try await Nodemeshctl.asyncParseAsRoot(arguments)
+            if var verb = command as? any AsyncParsableCommand {
+                try await verb.run()
+            } else {
+                try command.run()
+            }
+            return ExitStatus.success.rawValue
+        } catch let error as CLIError {
+            console.writeError(error.text)
+            return error.status.rawValue
+        } catch let status as ExitStatus {
+            return status.rawValue
+        } catch {
+            return Self.report(error, to: console)
+        }
+    }
+
+    /// Help, versions, completion scripts and mistakes on the command line, which ArgumentParser throws.
+    private static func report(_ error: any Error, to console: any Console) -> Int32 {
+        let text = Nodemeshctl.fullMessage(for: error)
+        let code = Nodemeshctl.exitCode(for: error)
+        if code.isSuccess {
+            do {
+                try console.write(text.isEmpty ? "" : text + "\n")
+                return ExitStatus.success.rawValue
+            } catch {
+                console.writeError(error.text)
+                return error.status.rawValue
+            }
+        }
+        if !text.isEmpty { console.writeError(text + "\n") }
+        return code == .validationFailure ? ExitStatus.usage.rawValue : ExitStatus.failed.rawValue
+    }
+}
+
+/// A verb throws a status when its data is the whole answer and nothing is left to say.
+extension ExitStatus: Error {}

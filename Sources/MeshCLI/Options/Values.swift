@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import MeshModel
+
+/// Parsers of the values on the command line, each saying what it wants.
+package enum Values {
+    /// A DNS label (RFC 1123), the form of every name in the mesh.
+    package static func label(_ text: String) throws -> String {
+        guard (1...63).contains(text.utf8.count), text.utf8.allSatisfy(Self.isLabelByte), text.first != "-",
+            text.last != "-"
+        else { throw ValidationError("'\(text)' is not a name: use lower-case letters, digits and '-', at most 63.") }
+        return text
+    }
+
+    /// `NAMESPACE/NAME`.
+    package static func workload(_ text: String) throws -> WorkloadID {
+        guard let id = WorkloadID(text) else {
+            throw ValidationError("'\(text)' is not a workload: write NAMESPACE/NAME, such as default/web.")
+        }
+        return WorkloadID(namespace: try Self.label(id.namespace), name: try Self.label(id.name))
+    }
+
+    /// `KEY=VALUE`.
+    package static func keyValue(_ text: String) throws -> Pair {
+        let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, !parts[0].isEmpty else {
+            throw ValidationError("'\(text)' is not a label: write KEY=VALUE, such as app=web.")
+        }
+        return Pair(key: String(parts[0]), value: String(parts[1]))
+    }
+
+    /// One label.
+    package struct Pair: Sendable, Hashable {
+        package var key: String
+        package var value: String
+    }
+
+    package static func address(_ text: String) throws -> IPAddress {
+        guard let address = IPAddress(text) else { throw ValidationError("'\(text)' is not an IP address.") }
+        return address
+    }
+
+    /// Seconds from `90s`, `15m`, `2h`, `1d` or a chain of them such as `1h30m`; at most a year.
+    package static func duration(_ text: String) throws -> Int {
+        let units: [Character: Int] = ["s": 1, "m": 60, "h": 3600, "d": 86400]
+        var (total, number) = (0, "")
+        for character in text {
+            if character.isASCIIDigit, number.count < 9 {
+                number.append(character)
+            } else if let unit = units[character], let value = Int(number), value * unit <= 366 * 86400 {
+                (total, number) = (total + value * unit, "")
+            } else {
+                total = 0
+                break
+            }
+        }
+        guard number.isEmpty, (1...366 * 86400).contains(total) else {
+            throw ValidationError("'\(text)' is not a duration: write 90s, 15m, 2h or 1d, at most 366d.")
+        }
+        return total
+    }
+
+    /// Where a connection would go: `IP:PORT`, `[IPv6]:PORT` or `NAME:PORT`, the name completed as a host name of the
+    /// mesh seen from `namespace`.
+    package static func destination(_ text: String, from namespace: String) throws -> String {
+        if let address = SocketAddress(text) { return address.description }
+        let problem = ValidationError(
+            "'\(text)' is not a destination: write IP:PORT, [IPv6]:PORT or SERVICE[.NAMESPACE[.mesh.internal]]:PORT.")
+        guard let colon = text.lastIndex(of: ":"), text[text.index(after: colon)...].allSatisfy(\.isASCIIDigit),
+            let port = UInt16(text[text.index(after: colon)...]), port != 0
+        else { throw problem }
+        var labels = text[..<colon].split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        // Four numbers are a mistyped address, not a name.
+        guard labels.allSatisfy({ (try? Self.label($0)) != nil }), IPAddress(String(text[..<colon])) == nil,
+            !(labels.count == 4 && labels.allSatisfy { Int($0) != nil })
+        else { throw problem }
+        if labels.count == 1 { labels.append(namespace) }
+        if labels.count == 2 { labels += ["mesh", "internal"] }
+        return "\(labels.joined(separator: ".")):\(port)"
+    }
+
+    private static func isLabelByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"): true
+        default: false
+        }
+    }
+}
+
+extension Character {
+    fileprivate var isASCIIDigit: Bool { ("0"..."9").contains(self) }
+}

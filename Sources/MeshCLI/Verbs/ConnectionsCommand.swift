@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+import MeshAdminAPI
+import MeshModel
+
+/// `connections`
+package struct ConnectionsCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "connections",
+        abstract: "List the connections that are open on this node.",
+        discussion: "One row per connection: who talks to whom, over which wire, how much and for how long.")
+
+    @Option(
+        help: ArgumentHelp("Only those from or to this workload. (default: all)", valueName: "namespace/name"),
+        transform: Values.workload)
+    package var workload: WorkloadID?
+
+    @OptionGroup(title: "Output") package var output: OutputOptions
+    @OptionGroup(title: "Node") package var node: NodeOptions
+
+    package init() {}
+
+    package func run() async throws {
+        let client = self.node.client
+        var body = try await client.get("/v1/connections")
+        if let name = self.workload?.description {
+            let all = try client.decode([ConnectionSummary].self, from: body)
+            body = try client.encode(all.filter { $0.source == name || $0.destinationWorkload == name })
+        }
+        let whose = self.workload.map { " of \($0)" } ?? ""
+        try Printer(self.output).printList(
+            of: ConnectionSummary.self, body, from: client, empty: "No connection\(whose) is open on this node.")
+    }
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import MeshAdminAPI
+
+/// `workload list`
+package struct WorkloadList: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "list",
+        abstract: "List the workloads enrolled on this node, or all of the mesh.",
+        discussion: "With --all the bodies are the control plane's: which node runs each, and what selects it.")
+
+    @OptionGroup package var scope: AllOption
+    @OptionGroup(title: "Output") package var output: OutputOptions
+    @OptionGroup(title: "Node") package var node: NodeOptions
+    @OptionGroup(title: "Control plane") package var controlPlane: ControlPlaneOptions
+
+    package init() {}
+
+    package func run() async throws {
+        let client = try self.scope.client(node: self.node, controlPlane: self.controlPlane)
+        let body = try await client.get("/v1/workloads")
+        let printer = Printer(self.output)
+        if self.scope.all {
+            try printer.printList(
+                of: WorkloadSummary.self, body, from: client, empty: "No node has registered a workload.")
+        } else {
+            try printer.printList(
+                of: EnrolledWorkload.self, body, from: client,
+                empty: "No workload is enrolled on this node. Enrol one: nodemeshctl workload enroll --help")
+        }
+    }
+}
