@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+
+/// Every metric of a daemon, rendered as Prometheus text. Any thread may call anything here.
+///
+/// The number of series is bounded, since labels hold names that peers choose: what does not fit is added to one series
+/// per metric whose labels all say `other`, so that totals stay right, and counted.
+package final class MetricsRegistry: Sendable {
+    /// Values that live elsewhere are asked for when the metrics are read.
+    package typealias Samples = @Sendable () -> [(labels: [String], value: Double)]
+
+    private struct State {
+        var families: [String: MetricFamily] = [:]
+        var collected: [String: (kind: MetricKind, help: String, labels: [String], samples: Samples)] = [:]
+    }
+
+    private let state = Mutex(State())
+    let budget: SeriesBudget
+    private static let overflowName = "nodemesh_metrics_overflow_total"
+
+    package init(maxSeries: Int = 20_000) {
+        self.budget = SeriesBudget(limit: maxSeries)
+        let budget = self.budget
+        self.collect(
+            Self.overflowName, .counter,
+            help: "Updates that went to a series labelled 'other' since there were too many series.", labels: []
+        ) { [([], Double(budget.overflow))] }
+    }
+
+    /// A value that only grows; `name` ends in `_total`. Asking again for a name gives the same metric.
+    package func counter(_ name: String, help: String, labels: [String] = []) -> Metric<Counter> {
+        Metric(self.family(name, .counter, help, labels, buckets: []))
+    }
+
+    /// A value that goes up and down.
+    package func gauge(_ name: String, help: String, labels: [String] = []) -> Metric<Gauge> {
+        Metric(self.family(name, .gauge, help, labels, buckets: []))
+    }
+
+    /// A distribution; `buckets` are upper bounds in ascending order, without the infinite one.
+    package func histogram(
+        _ name: String, help: String, labels: [String] = [], buckets: [Double]
+    ) -> Metric<Histogram> {
+        precondition(
+            zip(buckets, buckets.dropFirst()).allSatisfy(<) && buckets.allSatisfy(\.isFinite),
+            "metric \(name): buckets are not ascending")
+        return Metric(self.family(name, .histogram, help, labels, buckets: buckets))
+    }
+
+    /// A counter or gauge whose values `samples` gives at each reading. It is called on the reader's thread and must
+    /// not block. A second call for the same name replaces the first.
+    package func collect(
+        _ name: String, _ kind: MetricKind, help: String, labels: [String] = [], samples: @escaping Samples
+    ) {
+        precondition(kind != .histogram, "metric \(name): a histogram cannot be collected")
+        Self.check(name, labels)
+        self.state.withLock { state in
+            precondition(state.families[name] == nil, "metric \(name) is kept here already")
+            state.collected[name] = (kind, help, labels, samples)
+        }
+    }
+
+    private func family(
+        _ name: String, _ kind: MetricKind, _ help: String, _ labels: [String], buckets: [Double]
+    ) -> MetricFamily {
+        Self.check(name, labels)
+        return self.state.withLock { state in
+            if let family = state.families[name] {
+                precondition(
+                    family.kind == kind && family.labels == labels && family.buckets == buckets,
+                    "metric \(name) was asked for in two forms")
+                return family
+            }
+            precondition(state.collected[name] == nil, "metric \(name) is collected already")
+            let family = MetricFamily(
+                name: name, kind: kind, help: help, labels: labels, buckets: buckets, budget: self.budget)
+            state.families[name] = family
+            return family
+        }
+    }
+
+    /// Names are written in our code, never by a peer.
+    private static func check(_ name: String, _ labels: [String]) {
+        func isName(_ text: String) -> Bool {
+            guard let first = text.utf8.first, !(48...57).contains(first) else { return false }
+            return text.utf8.allSatisfy { (97...122).contains($0) || (48...57).contains($0) || $0 == 95 }
+        }
+        precondition(isName(name) && labels.allSatisfy(isName), "metric \(name): a name is not snake_case")
+        precondition(Set(labels).count == labels.count, "metric \(name): a label is named twice")
+    }
+
+    /// Everything in the Prometheus text format 0.0.4, sorted.
+    package func render() -> String {
+        let (families, collected) = self.state.withLock { ($0.families, $0.collected) }
+        var text = PrometheusText()
+        for name in (families.keys + collected.keys).sorted() {
+            if let family = families[name] {
+                family.render(into: &text)
+            } else if let metric = collected[name] {
+                text.header(name, metric.kind, help: metric.help)
+                for sample in metric.samples().sorted(by: { $0.labels.lexicographicallyPrecedes($1.labels) })
+                where sample.labels.count == metric.labels.count {
+                    text.sample(name, Array(zip(metric.labels, sample.labels)), PrometheusText.number(sample.value))
+                }
+            }
+        }
+        return text.text
+    }
+
+    /// The media type of ``render()``.
+    package static let contentType = "text/plain; version=0.0.4; charset=utf-8"
+}
+
+package enum MetricKind: String, Sendable, Hashable { case counter, gauge, histogram }
+
+/// How many series there may still be.
+final class SeriesBudget: Sendable {
+    private let limit: Int
+    private let used = Atomic<Int>(0)
+    private let overflows = Atomic<UInt64>(0)
+
+    init(limit: Int) { self.limit = limit }
+
+    var overflow: UInt64 { self.overflows.load(ordering: .relaxed) }
+
+    /// Takes one; false when there is none left.
+    func take() -> Bool {
+        if self.used.wrappingAdd(1, ordering: .relaxed).oldValue < self.limit { return true }
+        self.used.wrappingSubtract(1, ordering: .relaxed)
+        return false
+    }
+
+    func giveBack() { self.used.wrappingSubtract(1, ordering: .relaxed) }
+
+    func countOverflow() { self.overflows.wrappingAdd(1, ordering: .relaxed) }
+}
