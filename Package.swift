@@ -121,6 +121,8 @@ let package = Package(
         .executableTarget(name: "nodemeshctl", dependencies: ["MeshCLI"], swiftSettings: settings),
 
         .testTarget(
+            name: "IntegrationTests", dependencies: ["MeshAdminAPI"], exclude: ["Resources"], swiftSettings: settings),
+        .testTarget(
             name: "MeshIdentityTests", dependencies: ["MeshIdentity", "MeshModel", x509, crypto], swiftSettings: settings),
         .testTarget(name: "MeshLinuxTests", dependencies: ["MeshLinux"], swiftSettings: settings),
         .testTarget(

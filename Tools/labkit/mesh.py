@@ -236,9 +236,7 @@ class Lab:
         return done.stdout
 
     def apply(self, documents):
-        path = self.directory / "resources.yaml"
-        path.write_text(documents)
-        self.ctl("apply", "-f", str(path))
+        self.ctl("apply", "-f", "-", input=documents)
 
     # Nodes
 
@@ -306,8 +304,9 @@ class Lab:
     def enrol(self, workload):
         node = self.topology.node(workload.node)
         self.ctl(
-            "workload", "enroll", workload.id, "--service-account", workload.serviceAccount,
-            "--cgroup", str(self.cgroup_of(workload)), "--netns", str(kernel.NETNS / self.network(workload)),
+            "workload", "enroll", "--namespace", workload.namespace, "--name", workload.name,
+            "--service-account", workload.serviceAccount, "--cgroup", str(self.cgroup_of(workload)),
+            "--network-namespace", str(kernel.NETNS / self.network(workload)),
             *(word for key, value in workload.labels.items() for word in ("--label", f"{key}={value}")),
             node=node,
         )
@@ -337,7 +336,7 @@ class Lab:
             )
 
         def same():
-            wanted = json.loads(self.ctl("service", "list", "-o", "json"))
+            wanted = json.loads(self.ctl("service", "list", "--all", "-o", "json"))
             for node in self.topology.nodes:
                 held = self.ask(node, "/v1/services")
                 if endpoints(held) != endpoints(wanted):
