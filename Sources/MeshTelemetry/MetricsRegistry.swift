@@ -94,7 +94,7 @@ package final class MetricsRegistry: Sendable {
     package func render() -> String {
         let (families, collected) = self.state.withLock { ($0.families, $0.collected) }
         var text = PrometheusText()
-        for name in (families.keys + collected.keys).sorted() {
+        for name in (Array(families.keys) + Array(collected.keys)).sorted() {
             if let family = families[name] {
                 family.render(into: &text)
             } else if let metric = collected[name] {
