@@ -3,11 +3,12 @@
 /// The fields of an access-log line that the tests look at.
 struct AccessEntry: Decodable {
     var direction: String
-    var source: String?
-    var sourceAddress: String?
+    var sourceWorkload: String?
+    var sourceNamespace: String?
     var sourceIdentity: String?
     var destination: String
     var destinationWorkload: String?
+    var destinationNamespace: String?
     var destinationIdentity: String?
     var wire: String
     var policy: String?
@@ -16,4 +17,24 @@ struct AccessEntry: Decodable {
     var reason: String?
     var detail: String?
     var traceparent: String?
+
+    enum CodingKeys: String, CodingKey {
+        case direction, wire, policy, reason, detail, traceparent
+        case sourceWorkload = "src.workload"
+        case sourceNamespace = "src.namespace"
+        case sourceIdentity = "src.identity"
+        case destination = "dst.addr"
+        case destinationWorkload = "dst.workload"
+        case destinationNamespace = "dst.namespace"
+        case destinationIdentity = "dst.identity"
+        case bytesSent = "bytes_sent"
+        case bytesReceived = "bytes_recv"
+    }
+
+    /// `namespace/name` of both ends, where they are known.
+    var ends: String {
+        func name(_ namespace: String?, _ name: String?) -> String { "\(namespace ?? "-")/\(name ?? "-")" }
+        let source = name(self.sourceNamespace, self.sourceWorkload)
+        return "\(source) \(name(self.destinationNamespace, self.destinationWorkload))"
+    }
 }
