@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What one nodemeshd needs to steer the sockets of its workloads.
+package struct SteeringConfiguration: Sendable {
+    /// What happens to captured traffic while no proxy listens.
+    package enum FailMode: String, Sendable, Hashable {
+        /// Connects are refused.
+        case closed
+        /// Connects go where they would go without nodemesh.
+        case open
+    }
+
+    /// Upper bounds of the kernel maps. They count when the maps are created; adopted maps keep theirs.
+    package struct Capacities: Sendable, Hashable {
+        /// Connections between connect and accept, in each of the two tables.
+        package var flows: UInt32 = 65_536
+        /// Mesh prefixes.
+        package var prefixes: UInt32 = 4_096
+        /// Enrolled workloads.
+        package var workloads: UInt32 = 1_024
+
+        package init() {}
+    }
+
+    /// Separates the pins of several daemons on one kernel: letters, digits, `-` and `_`, at most 64.
+    package var instance: String
+    /// Mount point of the bpf file system.
+    package var bpffs: String = "/sys/fs/bpf"
+    package var capacities = Capacities()
+    /// Directory of the cgroup that nodemeshd runs in; no workload may contain it.
+    package var proxyCgroup: String
+    /// Port of the outbound listener on 127.0.0.1 of each workload's namespace.
+    package var outboundPort: UInt16 = 15001
+    /// Port of the inbound listener in each workload's namespace.
+    package var inboundPort: UInt16 = 15006
+    package var failMode: FailMode = .closed
+
+    package init(instance: String, proxyCgroup: String) {
+        self.instance = instance
+        self.proxyCgroup = proxyCgroup
+    }
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+/* Every map. nodemeshd creates them once from maps.bpf.c, pins them, and gives them to each program it loads. */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "nodemesh_abi.h"
+
+/* The sizes below are replaced by nodemeshd's configuration. */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct nm_abi);
+} nm_abi SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, NM_REASON_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} nm_counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct nm_socket);
+} nm_sockets SEC(".maps");
+
+/* Captured connects, from the SYN until the proxy's side is established. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct nm_flow_key);
+	__type(value, struct nm_flow_value);
+} nm_origins SEC(".maps");
+
+/* The proxy's own connects inside workloads' namespaces. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct nm_flow_key);
+	__type(value, struct nm_flow_value);
+} nm_proxied SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct nm_prefix_key);
+	__type(value, __u32);
+} nm_prefixes SEC(".maps");
+
+/*
+ * Storage of the cgroup that a program is attached to, whichever cgroup below it the socket belongs to: so one program
+ * serves every workload, and several workloads may share a namespace. (BPF_MAP_TYPE_CGRP_STORAGE would need 6.2.)
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_CGROUP_STORAGE);
+	__type(key, __u64);
+	__type(value, struct nm_workload);
+} nm_workloads SEC(".maps");
+
+/* Namespaces of enrolled workloads, by cookie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, __u32);
+} nm_namespaces SEC(".maps");
+
+/* Inbound listeners, one slot per workload. The kernel empties a slot when its socket closes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u64);
+} nm_listeners SEC(".maps");
+
+/* Book-keeping of nodemeshd, by cgroup id; no program reads it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, struct nm_enrolment);
+} nm_enrolled SEC(".maps");

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* cgroup/getpeername6 of a workload: as getpeername4, for IPv6 sockets (which carry IPv4 as ::ffff:a.b.c.d). */
+#include "peername.h"
+
+SEC("cgroup/getpeername6")
+int nm_getpeername6(struct bpf_sock_addr *ctx)
+{
+	struct nm_endpoint peer = {};
+	struct nm_endpoint *shown;
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!sk)
+		return NM_DONE;
+	peer.ip[0] = ctx->user_ip6[0];
+	peer.ip[1] = ctx->user_ip6[1];
+	peer.ip[2] = ctx->user_ip6[2];
+	peer.ip[3] = ctx->user_ip6[3];
+	peer.port = bpf_ntohs(ctx->user_port);
+	shown = nm_shown_peer(sk, &peer);
+	if (!shown)
+		return NM_DONE;
+	ctx->user_ip6[0] = shown->ip[0];
+	ctx->user_ip6[1] = shown->ip[1];
+	ctx->user_ip6[2] = shown->ip[2];
+	ctx->user_ip6[3] = shown->ip[3];
+	ctx->user_port = bpf_htons(shown->port);
+	return NM_DONE;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * sockops of the proxy's own cgroup. A connection accepted by an outbound listener takes over its original destination;
+ * a connect inside a workload's namespace announces itself and its real client. Fails closed: an accepted connection
+ * without a record is refused by the proxy, an unannounced connect is steered back to it and refused there.
+ */
+#include "config.h"
+#include "flow.h"
+#include "maps.h"
+#include "reason.h"
+
+static __always_inline void nm_accepted(struct bpf_sock_ops *ops)
+{
+	struct nm_flow_value *origin;
+	struct nm_socket meta = {};
+	struct nm_flow_key key;
+	struct nm_ends ends;
+	struct bpf_sock *sk = ops->sk;
+
+	if (!sk || ops->local_port != nm_config.outbound_port)
+		return;
+	nm_read_ends(&ends, ops);
+	nm_flow(&key, ops, &ends.remote, &ends.local);
+	origin = bpf_map_lookup_elem(&nm_origins, &key);
+	if (!origin) {
+		nm_count(NM_REASON_ORIGIN_MISSING);
+		return;
+	}
+	meta.address = origin->address;
+	meta.workload = origin->workload;
+	meta.kind = NM_SOCKET_ORIGIN;
+	bpf_map_delete_elem(&nm_origins, &key);
+	if (bpf_sk_storage_get(&nm_sockets, sk, &meta, BPF_SK_STORAGE_GET_F_CREATE))
+		nm_count(NM_REASON_ORIGIN_DELIVERED);
+	else
+		nm_count(NM_REASON_ORIGIN_LOST);
+}
+
+static __always_inline void nm_connecting(struct bpf_sock_ops *ops)
+{
+	struct nm_flow_value client = {};
+	struct nm_socket *meta;
+	struct nm_flow_key key;
+	struct nm_ends ends;
+	struct bpf_sock *sk = ops->sk;
+
+	if (!sk)
+		return;
+	nm_read_ends(&ends, ops);
+	nm_flow(&key, ops, &ends.local, &ends.remote);
+	if (!bpf_map_lookup_elem(&nm_namespaces, &key.netns))
+		return;
+	meta = bpf_sk_storage_get(&nm_sockets, sk, 0, 0);
+	if (meta && meta->kind == NM_SOCKET_CLIENT)
+		client.address = meta->address;
+	if (bpf_map_update_elem(&nm_proxied, &key, &client, BPF_ANY)) {
+		nm_count(NM_REASON_PROXY_CONNECT_LOST);
+		return;
+	}
+	nm_count(NM_REASON_PROXY_CONNECT);
+	nm_watch_state(ops);
+}
+
+/* Whatever took no notice of the announcement (a refused connect, a destination outside) must not find it later. */
+static __always_inline void nm_closed(struct bpf_sock_ops *ops)
+{
+	struct nm_flow_key key;
+	struct nm_ends ends;
+
+	nm_read_ends(&ends, ops);
+	nm_flow(&key, ops, &ends.local, &ends.remote);
+	bpf_map_delete_elem(&nm_proxied, &key);
+}
+
+SEC("sockops")
+int nm_proxy_ops(struct bpf_sock_ops *ops)
+{
+	switch (ops->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		nm_connecting(ops);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (ops->args[1] == BPF_TCP_CLOSE)
+			nm_closed(ops);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		nm_accepted(ops);
+		break;
+	}
+	return 1;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
