@@ -4,7 +4,7 @@ import Glibc
 
 /// A network namespace, kept alive by an open descriptor.
 package final class NetworkNamespace: Sendable {
-    private let descriptor: FileDescriptor
+    let descriptor: FileDescriptor
     /// What names it while it lives: two values with one inode are one namespace.
     package let inode: UInt64
 

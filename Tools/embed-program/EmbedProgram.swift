@@ -26,7 +26,9 @@ enum EmbedProgram {
         guard process.terminationStatus == 0 else { exit(1) }
         defer { try? FileManager.default.removeItem(atPath: object) }
 
-        let name = URL(fileURLWithPath: source).lastPathComponent.dropLast(".bpf.c".count)
+        let words = URL(fileURLWithPath: source).lastPathComponent.dropLast(".bpf.c".count).split(separator: "_")
+        // workload_sockops.bpf.c becomes EmbeddedProgram.workloadSockops.
+        let name = (words.first ?? "") + words.dropFirst().map(\.capitalized).joined()
         let blob = try Data(contentsOf: URL(fileURLWithPath: object)).base64EncodedString()
         let text = """
             // Generated from \(name).bpf.c. Do not edit.

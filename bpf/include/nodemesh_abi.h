@@ -79,7 +79,9 @@ struct nm_flow_value {
 	__u32 workload;
 };
 
-/* nm_prefixes: destinations that belong to the mesh. */
+/* nm_prefixes: destinations that belong to the mesh; the value is the family the prefix was declared in. */
+#define NM_FAMILY_IPV4 4
+#define NM_FAMILY_IPV6 6
 struct nm_prefix_key {
 	__u32 length; /* in the 128-bit form */
 	__u32 ip[4];

@@ -36,8 +36,12 @@ static __always_inline int nm_in_mesh(const struct nm_endpoint *to)
 {
 	struct nm_prefix_key key = { .length = 128 };
 
+	__u32 *family;
+
 	__builtin_memcpy(key.ip, to->ip, sizeof(key.ip));
-	return bpf_map_lookup_elem(&nm_prefixes, &key) != 0;
+	family = bpf_map_lookup_elem(&nm_prefixes, &key);
+	/* A short IPv6 prefix covers the mapped IPv4 addresses only as numbers. */
+	return family && *family == (nm_is_ip4(to->ip) ? NM_FAMILY_IPV4 : NM_FAMILY_IPV6);
 }
 
 static __always_inline int nm_is_self(const struct nm_workload *workload, const struct nm_endpoint *to)

@@ -9,6 +9,11 @@ int nm_getpeername6(struct bpf_sock_addr *ctx)
 	struct nm_endpoint *shown;
 	struct bpf_sock *sk = ctx->sk;
 
+	/*
+	 * For its side effect: the verifier ties this program to nm_workloads, so attaching it creates the cgroup's storage.
+	 * nodemeshd attaches it first and fills the storage before connect4 and connect6 need it.
+	 */
+	(void)bpf_get_local_storage(&nm_workloads, 0);
 	if (!sk)
 		return NM_DONE;
 	peer.ip[0] = ctx->user_ip6[0];
