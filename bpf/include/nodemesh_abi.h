@@ -12,7 +12,7 @@
 #define NM_ABI_VERSION 1
 
 /* Addresses of one workload that its own connects never leave for the proxy. */
-#define NM_SELF_ADDRESSES 8
+#define NM_OWN_ADDRESSES 8
 
 /* nm_config.flags */
 #define NM_CONFIG_FAIL_OPEN 1 /* without a listening proxy, connects and SYNs go where they would go without nodemesh */
@@ -53,8 +53,8 @@ struct nm_workload {
 	__u32 flags;	 /* NM_WORKLOAD_* */
 	__u32 slot;	 /* index in nm_listeners */
 	__u32 source4;	 /* IPv4 source of captured connects whose application chose none, 0 to let the kernel choose */
-	__u32 self_count;
-	__u32 self[NM_SELF_ADDRESSES][4];
+	__u32 own_count;
+	__u32 own[NM_OWN_ADDRESSES][4];
 };
 
 /* nm_sockets: storage of one socket. */
@@ -124,7 +124,7 @@ enum nm_reason {
 _Static_assert(sizeof(struct nm_config) == 24, "nm_config");
 _Static_assert(sizeof(struct nm_endpoint) == 20, "nm_endpoint");
 _Static_assert(sizeof(struct nm_abi) == 8, "nm_abi");
-_Static_assert(sizeof(struct nm_workload) == 20 + 16 * NM_SELF_ADDRESSES, "nm_workload");
+_Static_assert(sizeof(struct nm_workload) == 20 + 16 * NM_OWN_ADDRESSES, "nm_workload");
 _Static_assert(sizeof(struct nm_socket) == 28, "nm_socket");
 _Static_assert(sizeof(struct nm_flow_key) == 48, "nm_flow_key");
 _Static_assert(sizeof(struct nm_flow_value) == 24, "nm_flow_value");

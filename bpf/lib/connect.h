@@ -46,10 +46,10 @@ static __always_inline int nm_in_mesh(const struct nm_endpoint *to)
 
 static __always_inline int nm_is_self(const struct nm_workload *workload, const struct nm_endpoint *to)
 {
-	for (__u32 i = 0; i < NM_SELF_ADDRESSES; i++) {
-		if (i >= workload->self_count)
+	for (__u32 i = 0; i < NM_OWN_ADDRESSES; i++) {
+		if (i >= workload->own_count)
 			break;
-		if (nm_same_ip(workload->self[i], to->ip))
+		if (nm_same_ip(workload->own[i], to->ip))
 			return 1;
 	}
 	return 0;

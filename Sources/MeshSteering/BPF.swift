@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+import CLibBPF
+import Glibc
+import MeshLinux
+
+/// The `bpf(2)` commands used here, by descriptor number. libbpf returns the negative `errno`.
+enum BPF {
+    private static func check(_ name: StaticString, _ result: CInt) throws(SystemError) -> CInt {
+        guard result >= 0 else { throw SystemError(call: name, errno: -result) }
+        return result
+    }
+
+    static func pin(_ fd: CInt, at path: String) throws(SystemError) {
+        _ = try Self.check("bpf(OBJ_PIN)", bpf_obj_pin(fd, path))
+    }
+
+    /// Opens what is pinned at `path`; nil when there is nothing.
+    static func open(pinned path: String) throws(SystemError) -> FileDescriptor? {
+        let result = bpf_obj_get(path)
+        if result == -ENOENT { return nil }
+        return FileDescriptor(owning: try Self.check("bpf(OBJ_GET)", result))
+    }
+
+    /// Attaches a program to a cgroup directory or namespace.
+    static func link(
+        program: CInt, to target: CInt, type: bpf_attach_type
+    ) throws(SystemError) -> FileDescriptor {
+        FileDescriptor(owning: try Self.check("bpf(LINK_CREATE)", bpf_link_create(program, target, type, nil)))
+    }
+
+    /// Replaces the program of a link, atomically.
+    static func update(link: CInt, program: CInt) throws(SystemError) {
+        _ = try Self.check("bpf(LINK_UPDATE)", bpf_link_update(link, program, nil))
+    }
+
+    static func info(ofLink fd: CInt) throws(SystemError) -> bpf_link_info {
+        try Self.info(fd, bpf_link_info())
+    }
+
+    static func info(ofMap fd: CInt) throws(SystemError) -> bpf_map_info {
+        try Self.info(fd, bpf_map_info())
+    }
+
+    private static func info<T>(_ fd: CInt, _ initial: T) throws(SystemError) -> T {
+        var (value, size) = (initial, UInt32(MemoryLayout<T>.size))
+        _ = try Self.check(
+            "bpf(OBJ_GET_INFO)", withUnsafeMutablePointer(to: &value) { bpf_obj_get_info_by_fd(fd, $0, &size) })
+        return value
+    }
+
+    static func update<Key, Value>(
+        map: CInt, key: Key, value: Value, flags: UInt64 = 0
+    ) throws(SystemError) {
+        let result = withUnsafePointer(to: key) { key in
+            withUnsafePointer(to: value) { value in bpf_map_update_elem(map, key, value, flags) }
+        }
+        _ = try Self.check("bpf(MAP_UPDATE)", result)
+    }
+
+    /// The value of `key`, nil when there is none. `empty` gives the type and is overwritten.
+    static func lookup<Key, Value>(map: CInt, key: Key, empty: Value) throws(SystemError) -> Value? {
+        var value = empty
+        let result = withUnsafePointer(to: key) { key in
+            withUnsafeMutablePointer(to: &value) { value in bpf_map_lookup_elem(map, key, value) }
+        }
+        if result == -ENOENT { return nil }
+        _ = try Self.check("bpf(MAP_LOOKUP)", result)
+        return value
+    }
+
+    /// Sums a per-CPU counter.
+    static func sum(map: CInt, index: UInt32, processors: Int) throws(SystemError) -> UInt64 {
+        var cells = [UInt64](repeating: 0, count: processors)
+        let result = withUnsafePointer(to: index) { key in
+            cells.withUnsafeMutableBytes { bpf_map_lookup_elem(map, key, $0.baseAddress) }
+        }
+        _ = try Self.check("bpf(MAP_LOOKUP)", result)
+        return cells.reduce(0, &+)
+    }
+
+    /// A key that is not there is no error.
+    static func delete<Key>(map: CInt, key: Key) throws(SystemError) {
+        let result = withUnsafePointer(to: key) { bpf_map_delete_elem(map, $0) }
+        // A sockmap says EINVAL for an empty slot.
+        if result == -ENOENT || result == -EINVAL { return }
+        _ = try Self.check("bpf(MAP_DELETE)", result)
+    }
+
+    /// The keys of a map, at most `limit`; concurrent changes may repeat or hide some.
+    static func keys<Key>(map: CInt, empty: Key, limit: Int) throws(SystemError) -> [Key] {
+        var (keys, key) = ([Key](), empty)
+        while keys.count < limit {
+            var next = empty
+            let result = withUnsafeMutablePointer(to: &next) { next in
+                if keys.isEmpty { return bpf_map_get_next_key(map, nil, next) }
+                return withUnsafePointer(to: key) { bpf_map_get_next_key(map, $0, next) }
+            }
+            if result == -ENOENT { break }
+            _ = try Self.check("bpf(MAP_NEXT_KEY)", result)
+            keys.append(next)
+            key = next
+        }
+        return keys
+    }
+}

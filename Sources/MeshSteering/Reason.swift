@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What the eBPF programs count: `enum nm_reason` of `nodemesh_abi.h`, number by number. Append only.
+package enum Reason: UInt32, CaseIterable, Sendable {
+    case captured = 0
+    case selfBypassed
+    case outboundFailedOpen
+    case capturePortRefused
+    case inactiveRefused
+    case ipv6Refused
+    case storageRefused
+    case deviceRefused
+    case originLost
+    case originDelivered
+    case originMissing
+    case clientDelivered
+    case clientLost
+    case proxyConnect
+    case proxyConnectLost
+    case inboundSteered
+    case inboundLocal
+    case inboundProxy
+    case inboundRefused
+    case inboundFailedOpen
+    case inboundFamilyRefused
+
+    /// The word in metrics and in `nodemeshctl`: `capture_port_refused`.
+    package var name: String {
+        switch self {
+        case .captured: "captured"
+        case .selfBypassed: "self_bypassed"
+        case .outboundFailedOpen: "outbound_failed_open"
+        case .capturePortRefused: "capture_port_refused"
+        case .inactiveRefused: "inactive_refused"
+        case .ipv6Refused: "ipv6_refused"
+        case .storageRefused: "storage_refused"
+        case .deviceRefused: "device_refused"
+        case .originLost: "origin_lost"
+        case .originDelivered: "origin_delivered"
+        case .originMissing: "origin_missing"
+        case .clientDelivered: "client_delivered"
+        case .clientLost: "client_lost"
+        case .proxyConnect: "proxy_connect"
+        case .proxyConnectLost: "proxy_connect_lost"
+        case .inboundSteered: "inbound_steered"
+        case .inboundLocal: "inbound_local"
+        case .inboundProxy: "inbound_proxy"
+        case .inboundRefused: "inbound_refused"
+        case .inboundFailedOpen: "inbound_failed_open"
+        case .inboundFamilyRefused: "inbound_family_refused"
+        }
+    }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+import CLibBPF
+import CMeshABI
+import Glibc
+import MeshLinux
+import MeshModel
+import Synchronization
+
+extension Steering {
+    /// Makes these the mesh's destinations. New ones are added before old ones are removed.
+    package func setPrefixes(_ prefixes: [IPPrefix]) throws(SteeringError) {
+        try self.state.withLock { state throws(SteeringError) in
+            let wanted = Set(prefixes)
+            let map = self.maps[.prefixes]
+            do throws(SystemError) {
+                for prefix in wanted.subtracting(state.prefixes) {
+                    try BPF.update(map: map, key: nm_prefix_key(prefix), value: prefix.family)
+                    state.prefixes.insert(prefix)
+                }
+                for prefix in state.prefixes.subtracting(wanted) {
+                    try BPF.delete(map: map, key: nm_prefix_key(prefix))
+                    state.prefixes.remove(prefix)
+                }
+            } catch {
+                throw SteeringError(
+                    error.errno == ENOSPC ? .capacity : .system,
+                    "mesh prefixes: \(error); raise the capacity for prefixes if the map is full")
+            }
+        }
+    }
+
+    /// Removes what nobody needs any more: workloads whose cgroup or namespace is gone, workloads of an earlier run
+    /// that were not enrolled again, and former states. Call it once after start-up enrolment and then now and then.
+    ///
+    /// - Returns: the workloads whose cgroup or namespace has vanished; they are enrolled no longer.
+    @discardableResult
+    package func pruneStale() throws(SteeringError) -> [EnrolledCgroup] {
+        try self.state.withLock { state throws(SteeringError) in
+            do throws(SystemError) {
+                var vanished: [EnrolledCgroup] = []
+                for (key, entry) in state.enrolled where try !self.isAttached(entry.cgroup.id) {
+                    state.enrolled[key] = nil
+                    vanished.append(
+                        EnrolledCgroup(
+                            key: key, cgroupID: entry.cgroup.id, id: entry.id, cgroupPath: entry.cgroup.path,
+                            namespaceCookie: entry.cookie))
+                }
+                let live = Set(state.enrolled.values.map(\.cgroup.id))
+                for (cgroup, record) in try self.records() where !live.contains(cgroup) {
+                    self.forget(cgroup: cgroup, record)
+                }
+                let names = Set(live.map(String.init))
+                for name in try FileTree.names(in: self.layout.workloads) ?? [] where !names.contains(name) {
+                    try FileTree.remove(self.layout.workloads + "/" + name)
+                }
+                for old in try self.layout.oldStates() { try FileTree.remove(old) }
+                return vanished
+            } catch {
+                throw SteeringError(.bpffs, "\(self.layout.directory): \(error)")
+            }
+        }
+    }
+
+    /// Whether all links of a workload still lead somewhere: the kernel cuts them when a cgroup or namespace ends.
+    private func isAttached(_ cgroup: UInt64) throws(SystemError) -> Bool {
+        for hook in Hook.allCases {
+            guard let link = try BPF.open(pinned: "\(self.layout.workload(cgroup))/\(hook.rawValue)") else {
+                return false
+            }
+            let info = try BPF.info(ofLink: link.raw)
+            switch hook {
+            case .inbound: if info.netns.netns_ino == 0 { return false }
+            case .getpeername6, .getpeername4, .workloadSockops, .connect4, .connect6:
+                if info.cgroup.cgroup_id == 0 { return false }
+            }
+        }
+        return true
+    }
+
+    /// How often each thing has happened since the maps were made, by ``Reason/name``.
+    package func counters() -> [String: UInt64] {
+        let processors = max(1, Int(libbpf_num_possible_cpus()))
+        let pairs = Reason.allCases.map { reason in
+            let count = try? BPF.sum(map: self.maps[.counters], index: reason.rawValue, processors: processors)
+            return (reason.name, count ?? 0)
+        }
+        return Dictionary(uniqueKeysWithValues: pairs)
+    }
+
+    /// How full each map is. Counts entry by entry: not for every scrape.
+    package func mapStatus() -> [MapStatus] {
+        SteeringMaps.Name.allCases.map { name in
+            let fd = self.maps[name]
+            let capacity = (try? BPF.info(ofMap: fd).max_entries) ?? 0
+            let limit = Int(capacity)
+            let entries: Int? =
+                switch name {
+                case .origins, .proxied: try? BPF.keys(map: fd, empty: nm_flow_key(), limit: limit).count
+                case .prefixes: try? BPF.keys(map: fd, empty: nm_prefix_key(), limit: limit).count
+                case .namespaces, .enrolled: try? BPF.keys(map: fd, empty: UInt64(0), limit: limit).count
+                case .listeners:
+                    try? self.records().count { _, record in
+                        let cookie = try? BPF.lookup(map: fd, key: record.slot, empty: UInt64(0))
+                        return cookie.flatMap(\.self) != nil
+                    }
+                case .abi, .counters: limit
+                case .sockets, .workloads: nil
+                }
+            return MapStatus(name: name.rawValue, entries: entries, capacity: capacity)
+        }
+    }
+
+    /// Takes everything of an instance out of the kernel: programs, links, maps. Without such an instance does nothing.
+    ///
+    /// - Throws: `.inUse` while a daemon uses it.
+    package static func removeAll(instance: String, bpffs: String = "/sys/fs/bpf") throws(SteeringError) {
+        let layout = try PinLayout(bpffs: bpffs, instance: instance)
+        try layout.checkFileSystem()
+        guard FileTree.exists(layout.directory) else { return }
+        let lock = try layout.lock()
+        do throws(SystemError) {
+            try FileTree.remove(layout.directory)
+            // Fails while another instance lives there, which is fine.
+            _ = rmdir(layout.root)
+        } catch {
+            throw SteeringError(.bpffs, "\(layout.directory): \(error)")
+        }
+        _ = consume lock
+    }
+}

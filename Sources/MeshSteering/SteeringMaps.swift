@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+import CMeshABI
+import Glibc
+import MeshLinux
+
+/// The open maps. Descriptors never change while this lives, so any thread may use them without a lock.
+final class SteeringMaps: Sendable {
+    /// The names in `bpf/lib/maps.h`.
+    enum Name: String, CaseIterable, Sendable {
+        case abi = "nm_abi"
+        case counters = "nm_counters"
+        case sockets = "nm_sockets"
+        case origins = "nm_origins"
+        case proxied = "nm_proxied"
+        case prefixes = "nm_prefixes"
+        case workloads = "nm_workloads"
+        case namespaces = "nm_namespaces"
+        case listeners = "nm_listeners"
+        case enrolled = "nm_enrolled"
+    }
+
+    private final class Map: Sendable {
+        let descriptor: FileDescriptor
+        init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+    }
+
+    private let maps: [String: Map]
+    /// `nm_sockets`, at hand for the data plane.
+    let sockets: CInt
+
+    private init(_ maps: [String: Map]) {
+        self.maps = maps
+        self.sockets = maps[Name.sockets.rawValue]?.descriptor.raw ?? -1
+    }
+
+    func raw(_ name: String) -> CInt? { self.maps[name]?.descriptor.raw }
+
+    /// Every name is open, see ``init(pinnedIn:)``.
+    subscript(name: Name) -> CInt { self.maps[name.rawValue]?.descriptor.raw ?? -1 }
+
+    /// Creates the maps and pins them in `directory`.
+    static func create(
+        in directory: String, capacities: SteeringConfiguration.Capacities
+    ) throws(SteeringError) -> SteeringMaps {
+        let sizes: [Name: UInt32] = [
+            .origins: capacities.flows, .proxied: capacities.flows, .prefixes: capacities.prefixes,
+            .namespaces: capacities.workloads, .listeners: capacities.workloads, .enrolled: capacities.workloads,
+        ]
+        let resize = Dictionary(uniqueKeysWithValues: sizes.map { ($0.key.rawValue, $0.value) })
+        try ProgramLoader.createMaps(resize: resize) { name, fd throws(SteeringError) in
+            do throws(SystemError) {
+                if name == Name.abi.rawValue {
+                    try BPF.update(map: fd, key: UInt32(0), value: nm_abi(version: UInt32(NM_ABI_VERSION), pad: 0))
+                }
+                try BPF.pin(fd, at: directory + "/" + name)
+            } catch {
+                throw SteeringError(.load, "eBPF map \(name): \(error)")
+            }
+        }
+        guard let maps = try Self.open(pinnedIn: directory) else {
+            throw SteeringError(.load, "eBPF maps in \(directory) are not what was just made there")
+        }
+        return maps
+    }
+
+    /// The maps pinned in `directory`; nil unless all are there and have the layout this build expects.
+    static func open(pinnedIn directory: String) throws(SteeringError) -> SteeringMaps? {
+        var maps: [String: Map] = [:]
+        let shapes = try ProgramLoader.expectedMaps()
+        do throws(SystemError) {
+            for shape in shapes {
+                guard let descriptor = try BPF.open(pinned: directory + "/" + shape.name),
+                    shape.matches(try BPF.info(ofMap: descriptor.raw))
+                else { return nil }
+                maps[shape.name] = Map(descriptor)
+            }
+            guard let abi = maps[Name.abi.rawValue]?.descriptor.raw,
+                try BPF.lookup(map: abi, key: UInt32(0), empty: nm_abi())?.version == UInt32(NM_ABI_VERSION)
+            else { return nil }
+        } catch {
+            throw SteeringError(.bpffs, "eBPF maps pinned in \(directory): \(error)")
+        }
+        guard Name.allCases.allSatisfy({ maps[$0.rawValue] != nil }) else { return nil }
+        return SteeringMaps(maps)
+    }
+}
