@@ -82,9 +82,14 @@ package final class Store: Sendable {
         }
     }
 
-    /// Closes the file; later calls fail.
+    /// Moves the write-ahead log into the file and closes it; later calls fail.
     package func close() throws(StoreError) {
-        do { try self.pool.close() } catch { throw StoreError(error, path: self.path) }
+        do {
+            try self.pool.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) }
+            try self.pool.close()
+        } catch {
+            throw StoreError(error, path: self.path)
+        }
     }
 
     func read<T: Sendable>(_ body: @Sendable (Database) throws -> T) async throws(StoreError) -> T {

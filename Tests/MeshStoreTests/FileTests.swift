@@ -50,7 +50,7 @@ import Testing
         _ = try await store.apply((0..<400).map { service("service-\($0)", json: String(repeating: "x", count: 200)) })
         try store.close()
         var bytes = try Data(contentsOf: URL(filePath: self.files.path))
-        #expect(bytes.count > 60_000)
+        try #require(bytes.count > 60_000)
         for index in 20_000..<40_000 { bytes[index] = 0xff }
         try bytes.write(to: URL(filePath: self.files.path))
         let error = #expect(throws: StoreError.self) { try self.files.open() }
