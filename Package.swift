@@ -126,7 +126,7 @@ let package = Package(
             name: "MeshIdentityTests", dependencies: ["MeshIdentity", "MeshModel", x509, crypto], swiftSettings: settings),
         .testTarget(name: "MeshLinuxTests", dependencies: ["MeshLinux"], swiftSettings: settings),
         .testTarget(
-            name: "MeshStoreTests", dependencies: ["MeshStore", "MeshModel", grdb], swiftSettings: settings),
+            name: "MeshStoreTests", dependencies: ["MeshStore", "MeshModel", "MeshResources", grdb], swiftSettings: settings),
         .testTarget(
             name: "NodemeshctlTests", dependencies: ["MeshCLI", "MeshAdminAPI", "MeshModel", arguments],
             exclude: ["Snapshots"], swiftSettings: settings),

@@ -2,23 +2,7 @@
 
 import Foundation
 import MeshModel
-
-/// The name of a stored resource.
-package struct ResourceKey: Hashable, Sendable, Comparable {
-    package let kind: String
-    package let namespace: String
-    package let name: String
-
-    package init(kind: String, namespace: String, name: String) {
-        self.kind = kind
-        self.namespace = namespace
-        self.name = name
-    }
-
-    package static func < (left: Self, right: Self) -> Bool {
-        (left.kind, left.namespace, left.name) < (right.kind, right.namespace, right.name)
-    }
-}
+import MeshResources
 
 /// A stored resource.
 package struct ResourceRecord: Hashable, Sendable {
@@ -27,8 +11,10 @@ package struct ResourceRecord: Hashable, Sendable {
     package let json: String
     /// The store's revision at which it last changed.
     package let version: Int64
-    /// What the store gave a service (see ``VirtualAddress``); nil: none.
-    package let address: IPAddress?
+    /// The store's revision at which it was made.
+    package let created: Int64
+    /// What the store gave a service (see ``VirtualAddress``), sorted.
+    package let addresses: [IPAddress]
 }
 
 /// Which virtual address a resource wants.
@@ -37,8 +23,8 @@ package enum VirtualAddress: Hashable, Sendable {
     case none
     /// The next free one, the same for ever.
     case automatic
-    /// This one.
-    case fixed(IPAddress)
+    /// These.
+    case fixed([IPAddress])
 }
 
 /// A resource as it is handed to the store.

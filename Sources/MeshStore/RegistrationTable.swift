@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MeshModel
+import MeshResources
 
 /// Who holds which workload name and address while one node registers.
 struct RegistrationTable {
@@ -20,7 +21,7 @@ struct RegistrationTable {
     /// Takes the workload's name and addresses, or says why it cannot have them.
     mutating func claim(_ workload: WorkloadRecord) -> String? {
         let id = workload.id
-        if self.resources.contains(ResourceKey(kind: "Workload", namespace: id.namespace, name: id.name)) {
+        if self.resources.contains(ResourceKey(kind: .workload, namespace: id.namespace, name: id.name)) {
             return "a Workload resource has this name: delete the resource or rename the workload"
         }
         if let holder = self.names[id] {

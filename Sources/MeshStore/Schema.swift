@@ -17,7 +17,7 @@ enum Schema {
                     INSERT INTO revision VALUES (1, 0);
                     CREATE TABLE resources (
                         kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
-                        json TEXT NOT NULL, version INTEGER NOT NULL,
+                        json TEXT NOT NULL, version INTEGER NOT NULL, created INTEGER NOT NULL,
                         PRIMARY KEY (kind, namespace, name)) WITHOUT ROWID;
                     CREATE TABLE addresses (
                         address TEXT PRIMARY KEY, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,

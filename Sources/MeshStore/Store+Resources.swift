@@ -3,6 +3,7 @@
 import Foundation
 import GRDB
 import MeshModel
+import MeshResources
 
 extension Store {
     /// Stores all of `changes` or none, in order.
@@ -33,9 +34,9 @@ extension Store {
             for key in Set(keys) {
                 try db.execute(
                     sql: "DELETE FROM resources WHERE kind = ? AND namespace = ? AND name = ?",
-                    arguments: [key.kind, key.namespace, key.name])
+                    arguments: [key.kind.rawValue, key.namespace, key.name])
                 guard db.changesCount == 1 else {
-                    throw StoreError(.notFound, "there is no \(key.kind) \(key.namespace)/\(key.name)")
+                    throw StoreError(.notFound, "there is no \(key)")
                 }
                 try VirtualAddresses.release(key, now: now, db)
                 _ = try Self.nextRevision(db)
@@ -45,29 +46,32 @@ extension Store {
     }
 
     /// The resources of a kind, or of all kinds, sorted.
-    package func resources(kind: String? = nil, namespace: String? = nil, name: String? = nil)
+    package func resources(kind: ResourceKind? = nil, namespace: String? = nil, name: String? = nil)
         async throws(StoreError) -> [ResourceRecord]
     {
         try await self.read { try Self.resources($0, kind: kind, namespace: namespace, name: name) }
     }
 
     static func resources(
-        _ db: Database, kind: String? = nil, namespace: String? = nil, name: String? = nil
+        _ db: Database, kind: ResourceKind? = nil, namespace: String? = nil, name: String? = nil
     ) throws -> [ResourceRecord] {
-        try Row.fetchAll(
+        let addresses = try VirtualAddresses.live(db)
+        return try Row.fetchAll(
             db,
             sql: """
-                SELECT r.*, a.address FROM resources r
-                LEFT JOIN addresses a ON a.kind = r.kind AND a.namespace = r.namespace AND a.name = r.name
-                    AND a.releasedAt IS NULL
-                WHERE (?1 IS NULL OR r.kind = ?1) AND (?2 IS NULL OR r.namespace = ?2) AND (?3 IS NULL OR r.name = ?3)
-                ORDER BY r.kind, r.namespace, r.name
-                """, arguments: [kind, namespace, name]
+                SELECT * FROM resources
+                WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR namespace = ?2) AND (?3 IS NULL OR name = ?3)
+                ORDER BY kind, namespace, name
+                """, arguments: [kind?.rawValue, namespace, name]
         ).map { row in
-            ResourceRecord(
-                key: ResourceKey(kind: row["kind"], namespace: row["namespace"], name: row["name"]),
-                json: row["json"], version: row["version"],
-                address: (row["address"] as String?).flatMap { IPAddress($0) })
+            guard let kind = ResourceKind(rawValue: row["kind"]) else {
+                throw DatabaseError(
+                    resultCode: .SQLITE_CORRUPT, message: "a resource of unknown kind \(row["kind"] as String)")
+            }
+            let key = ResourceKey(kind: kind, namespace: row["namespace"], name: row["name"])
+            return ResourceRecord(
+                key: key, json: row["json"], version: row["version"], created: row["created"],
+                addresses: addresses[key] ?? [])
         }
     }
 
@@ -99,11 +103,14 @@ extension Store {
         let key = change.key
         let existing = try String.fetchOne(
             db, sql: "SELECT json FROM resources WHERE kind = ? AND namespace = ? AND name = ?",
-            arguments: [key.kind, key.namespace, key.name])
+            arguments: [key.kind.rawValue, key.namespace, key.name])
         if existing == change.json, !force { return .unchanged }
+        let revision = try Self.nextRevision(db)
         try db.execute(
-            sql: "INSERT OR REPLACE INTO resources (kind, namespace, name, json, version) VALUES (?, ?, ?, ?, ?)",
-            arguments: [key.kind, key.namespace, key.name, change.json, try Self.nextRevision(db)])
+            sql: """
+                INSERT INTO resources (kind, namespace, name, json, version, created) VALUES (?, ?, ?, ?, ?, ?)
+                ON CONFLICT DO UPDATE SET json = excluded.json, version = excluded.version
+                """, arguments: [key.kind.rawValue, key.namespace, key.name, change.json, revision, revision])
         return existing == nil ? .created : .configured
     }
 
@@ -113,8 +120,8 @@ extension Store {
             try VirtualAddresses.release(change.key, now: now, db)
         case .automatic:
             try VirtualAddresses.allocate(change.key, from: self.virtualPrefix, now: now, db)
-        case .fixed(let address):
-            try VirtualAddresses.claim(address, for: change.key, now: now, db)
+        case .fixed(let addresses):
+            try VirtualAddresses.claim(addresses, for: change.key, now: now, db)
         }
     }
 }

@@ -3,6 +3,7 @@
 import Foundation
 import GRDB
 import MeshModel
+import MeshResources
 
 /// A node's word on itself.
 package struct NodeRegistration: Sendable {
@@ -58,7 +59,7 @@ extension Store {
             let before = Set(try Self.workloads(db, node: registration.node))
             try db.execute(sql: "DELETE FROM workloads WHERE node = ?", arguments: [registration.node])
             var table = RegistrationTable(
-                others: try Self.workloads(db), resources: Set(try Self.resources(db, kind: "Workload").map(\.key)),
+                others: try Self.workloads(db), resources: Set(try Self.resources(db, kind: .workload).map(\.key)),
                 isAlive: isAlive)
             var refusals: [RegistrationResult.Refusal] = []
             var accepted: [WorkloadRecord] = []

@@ -3,6 +3,7 @@
 import Foundation
 import GRDB
 import MeshModel
+import MeshResources
 
 /// The table of virtual addresses: at most one live owner for each, and an owner keeps its own.
 enum VirtualAddresses {
@@ -52,24 +53,35 @@ enum VirtualAddresses {
                 + "longer needed (an address is free again an hour later)")
     }
 
-    /// Gives `key` the address the operator named; true when that changed something.
-    static func claim(_ address: IPAddress, for key: ResourceKey, now: Date, _ db: Database) throws -> Bool {
-        let owner = try Row.fetchOne(
-            db, sql: "SELECT * FROM addresses WHERE address = ? AND releasedAt IS NULL",
-            arguments: [address.description])
-        if let owner {
-            let holder = ResourceKey(kind: owner["kind"], namespace: owner["namespace"], name: owner["name"])
-            guard holder == key else {
+    /// Gives `key` the addresses the operator named and no others; true when that changed something.
+    static func claim(_ addresses: [IPAddress], for key: ResourceKey, now: Date, _ db: Database) throws -> Bool {
+        let live = try Self.owned(by: key, db).filter(\.isLive)
+        if Set(live.map(\.address)) == Set(addresses), live.allSatisfy({ !$0.isAutomatic }) { return false }
+        try Self.release(key, now: now, db)
+        for address in addresses {
+            let owner = try Row.fetchOne(
+                db, sql: "SELECT * FROM addresses WHERE address = ? AND releasedAt IS NULL",
+                arguments: [address.description])
+            if let owner {
                 throw StoreError(
                     .conflict,
-                    "the address \(address) that \(key.kind) \(key.namespace)/\(key.name) names belongs to "
-                        + "\(holder.kind) \(holder.namespace)/\(holder.name): choose another")
+                    "the address \(address) that \(key) names belongs to \(owner["kind"] as String) "
+                        + "\(owner["namespace"] as String)/\(owner["name"] as String): choose another")
             }
-            if !(owner["automatic"] as Bool) { return false }
+            try Self.take(address, for: key, automatic: false, db)
         }
-        try Self.release(key, now: now, db)
-        try Self.take(address, for: key, automatic: false, db)
         return true
+    }
+
+    /// Every address in use, by owner.
+    static func live(_ db: Database) throws -> [ResourceKey: [IPAddress]] {
+        var result: [ResourceKey: [IPAddress]] = [:]
+        for row in try Row.fetchAll(db, sql: "SELECT * FROM addresses WHERE releasedAt IS NULL ORDER BY address") {
+            guard let kind = ResourceKind(rawValue: row["kind"]), let address = IPAddress(row["address"] as String)
+            else { continue }
+            result[ResourceKey(kind: kind, namespace: row["namespace"], name: row["name"]), default: []].append(address)
+        }
+        return result
     }
 
     /// Takes the address away from `key`; true when it had one.
@@ -79,7 +91,7 @@ enum VirtualAddresses {
             sql: """
                 UPDATE addresses SET releasedAt = ?
                 WHERE kind = ? AND namespace = ? AND name = ? AND releasedAt IS NULL
-                """, arguments: [now.stored, key.kind, key.namespace, key.name])
+                """, arguments: [now.stored, key.kind.rawValue, key.namespace, key.name])
         let changed = db.changesCount > 0
         try db.execute(
             sql: "DELETE FROM addresses WHERE releasedAt < ?",
@@ -96,7 +108,7 @@ enum VirtualAddresses {
     private static func owned(by key: ResourceKey, _ db: Database) throws -> [Owned] {
         try Row.fetchAll(
             db, sql: "SELECT * FROM addresses WHERE kind = ? AND namespace = ? AND name = ? ORDER BY address",
-            arguments: [key.kind, key.namespace, key.name]
+            arguments: [key.kind.rawValue, key.namespace, key.name]
         ).compactMap { row in
             IPAddress(row["address"] as String).map {
                 Owned(address: $0, isAutomatic: row["automatic"], isLive: (row["releasedAt"] as Double?) == nil)
@@ -109,7 +121,7 @@ enum VirtualAddresses {
             sql: """
                 INSERT OR REPLACE INTO addresses (address, kind, namespace, name, automatic, releasedAt)
                 VALUES (?, ?, ?, ?, ?, NULL)
-                """, arguments: [address.description, key.kind, key.namespace, key.name, automatic])
+                """, arguments: [address.description, key.kind.rawValue, key.namespace, key.name, automatic])
     }
 
     /// FNV-1a: the same in every process, unlike Swift's own hash.

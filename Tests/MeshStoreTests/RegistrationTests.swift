@@ -2,6 +2,7 @@
 
 import Foundation
 import MeshModel
+import MeshResources
 import MeshStore
 import Testing
 
@@ -74,7 +75,7 @@ import Testing
         let store = try self.files.open()
         let node = try await store.joined("n1")
         _ = try await store.apply([
-            ResourceChange(key: ResourceKey(kind: "Workload", namespace: "shop", name: "a"), json: "{}")
+            ResourceChange(key: ResourceKey(kind: .workload, namespace: "shop", name: "a"), json: "{}")
         ])
         let result = try await self.register([try workload("a", node: "n1", address: "10.0.0.1")], on: node, in: store)
         #expect(result.refusals.count == 1)

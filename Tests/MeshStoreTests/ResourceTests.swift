@@ -2,6 +2,7 @@
 
 import Foundation
 import MeshModel
+import MeshResources
 import MeshStore
 import Testing
 
@@ -31,9 +32,9 @@ import Testing
     @Test func appliesAllOrNothing() async throws {
         let store = try self.files.open()
         let address = try #require(IPAddress("240.240.0.9"))
-        _ = try await store.apply([service("holder", address: .fixed(address))])
+        _ = try await store.apply([service("holder", address: .fixed([address]))])
         let error = await #expect(throws: StoreError.self) {
-            try await store.apply([service("a"), service("thief", address: .fixed(address))])
+            try await store.apply([service("a"), service("thief", address: .fixed([address]))])
         }
         #expect(error?.code == .conflict)
         #expect(error?.message.contains("shop/holder") == true)
@@ -81,7 +82,7 @@ import Testing
         }
         let all = try await store.resources()
         #expect(all.count == 80)
-        #expect(Set(all.compactMap(\.address)).count == 80)
+        #expect(Set(all.flatMap(\.addresses)).count == 80)
         #expect(Set(all.map(\.version)).count == 80)
     }
 }

@@ -2,6 +2,7 @@
 
 import Foundation
 import MeshModel
+import MeshResources
 import MeshStore
 import Testing
 
@@ -29,7 +30,7 @@ func service(_ name: String, json: String = "{}", address: VirtualAddress = .aut
     ResourceChange(key: key(name), json: json, address: address)
 }
 
-func key(_ name: String) -> ResourceKey { ResourceKey(kind: "Service", namespace: "shop", name: name) }
+func key(_ name: String) -> ResourceKey { ResourceKey(kind: .service, namespace: "shop", name: name) }
 
 func workload(
     _ name: String, node: String, address: String, account: String = "web", host: Bool = false

@@ -2,6 +2,7 @@
 
 import Foundation
 import MeshModel
+import MeshResources
 import MeshStore
 import Testing
 
@@ -11,7 +12,7 @@ import Testing
     init() throws { self.files = try TemporaryStore() }
 
     private func address(_ name: String, in store: Store) async throws -> IPAddress? {
-        try await store.resources(kind: "Service", namespace: "shop", name: name).first?.address
+        try await store.resources(kind: .service, namespace: "shop", name: name).first?.addresses.first
     }
 
     @Test func aServiceKeepsItsAddress() async throws {
@@ -30,7 +31,7 @@ import Testing
     @Test func noAddressIsGivenTwice() async throws {
         let store = try self.files.open()
         for batch in 0..<10 { _ = try await store.apply((0..<200).map { service("s\(batch)-\($0)") }) }
-        let addresses = try await store.resources().compactMap(\.address)
+        let addresses = try await store.resources().flatMap(\.addresses)
         #expect(addresses.count == 2_000)
         #expect(Set(addresses).count == 2_000)
     }
@@ -53,14 +54,14 @@ import Testing
     @Test func theOperatorsChoiceIsHonoured() async throws {
         let store = try self.files.open()
         let chosen = try #require(IPAddress("240.240.0.7"))
-        _ = try await store.apply([service("a", address: .fixed(chosen))])
+        _ = try await store.apply([service("a", address: .fixed([chosen]))])
         #expect(try await self.address("a", in: store) == chosen)
-        #expect(try await store.apply([service("a", address: .fixed(chosen))]) == [.unchanged])
+        #expect(try await store.apply([service("a", address: .fixed([chosen]))]) == [.unchanged])
         let other = try #require(IPAddress("240.240.0.8"))
-        _ = try await store.apply([service("a", address: .fixed(other))])
+        _ = try await store.apply([service("a", address: .fixed([other]))])
         #expect(try await self.address("a", in: store) == other)
         // The first one is free for whoever names it.
-        #expect(try await store.apply([service("b", address: .fixed(chosen))]) == [.created])
+        #expect(try await store.apply([service("b", address: .fixed([chosen]))]) == [.created])
     }
 
     @Test func anAutomaticAddressDoesNotTakeWhatALaterDocumentNames() async throws {
@@ -68,7 +69,7 @@ import Testing
         _ = try await store.apply([service("a")])
         let natural = try #require(try await self.address("a", in: store))
         _ = try await store.delete([key("a")], now: .distantPast)
-        _ = try await store.apply([service("a"), service("b", address: .fixed(natural))])
+        _ = try await store.apply([service("a"), service("b", address: .fixed([natural]))])
         #expect(try await self.address("b", in: store) == natural)
         #expect(try await self.address("a", in: store) != natural)
     }
