@@ -124,6 +124,9 @@ let package = Package(
             name: "IntegrationTests", dependencies: ["MeshAdminAPI"], exclude: ["Resources"], swiftSettings: settings),
         .testTarget(
             name: "MeshIdentityTests", dependencies: ["MeshIdentity", "MeshModel", x509, crypto], swiftSettings: settings),
+        .testTarget(
+            name: "MeshDiscoveryTests", dependencies: ["MeshDiscovery", "MeshModel", "MeshAPI", protobuf],
+            swiftSettings: settings),
         .testTarget(name: "MeshLinuxTests", dependencies: ["MeshLinux"], swiftSettings: settings),
         .testTarget(
             name: "MeshStoreTests", dependencies: ["MeshStore", "MeshModel", "MeshResources", grdb], swiftSettings: settings),
