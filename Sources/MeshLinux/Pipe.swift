@@ -19,4 +19,8 @@ package struct Pipe: ~Copyable, Sendable {
         // Refused above the user's soft limit: the default of 16 pages stays.
         self.capacity = granted > 0 ? Int(granted) : 65536
     }
+    /// Gives both descriptors away; the caller now has to close them.
+    package consuming func release() -> (read: CInt, write: CInt) {
+        (self.readEnd.release(), self.writeEnd.release())
+    }
 }

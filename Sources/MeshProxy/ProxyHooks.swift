@@ -5,6 +5,9 @@ import MeshModel
 package struct ProxyHooks: Sendable {
     /// Where the client of this captured, accepted socket wanted to go; nil when the kernel has no record of it.
     package var originalDestination: @Sendable (_ socket: CInt) -> SocketAddress?
+    /// Where the client of a socket accepted by an inbound listener wanted to go; nil, the usual case: the socket's own
+    /// address says it.
+    package var inboundDestination: (@Sendable (_ socket: CInt) -> SocketAddress?)?
     /// Called on a socket to an application before it connects: the application is to see `client` as its peer.
     package var markUpstream: @Sendable (_ socket: CInt, _ client: SocketAddress) -> Void
     /// The connection reached its server. Its byte counts are still zero.

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+import MeshModel
+import MeshTunnel
+
+/// What a loop knows about one connection beside its two ``Side``s.
+final class Connection {
+    /// Of the client's side; the server's is the next.
+    let index: UInt32
+    var machine: SetupStateMachine
+    var record: ConnectionRecord
+    /// The workload of this node: the client's for a captured outbound connection, else the server's.
+    var workload: LocalWorkload?
+    /// Of the side that is a tunnel, once its handshake is done.
+    var session: TunnelSession?
+    /// Gone once bytes are relayed.
+    var setup: Setup?
+    /// What was asked of the policies of `policyWorkload`, to be asked again when they change.
+    var policyInput: PolicyInput?
+    var policyWorkload: WorkloadID?
+
+    /// Nanoseconds of the monotonic clock; 0: none.
+    var deadline: UInt64 = 0
+    /// The earliest time at which the loop's timers will look at it; 0: never.
+    var timerAt: UInt64 = 0
+    /// When bytes last moved.
+    var activity: UInt64
+    /// Waits in the loop's ready list.
+    var isReady = false
+    /// Stands in the loop's list of those that wait for a certificate.
+    var isParked = false
+    /// One direction has ended.
+    var isHalfClosed = false
+
+    init(index: UInt32, machine: SetupStateMachine, record: ConnectionRecord, workload: LocalWorkload?, now: UInt64) {
+        self.index = index
+        self.machine = machine
+        self.record = record
+        self.workload = workload
+        self.activity = now
+        self.setup = Setup()
+    }
+
+    var server: UInt32 { self.index + 1 }
+
+    /// What is needed only until bytes are relayed.
+    final class Setup {
+        var handshake: TunnelHandshake?
+        var request = ConnectRequestParser()
+        var response = ConnectResponseParser()
+        /// Where the server's side is to connect, and from which namespace.
+        var target: Target?
+        /// The peer node's request.
+        var requested: ConnectRequest?
+        /// Endpoints that failed already.
+        var tried: Set<WorkloadID> = []
+        /// Why the last attempt failed.
+        var lastFailure: (reason: CloseReason, detail: String?)?
+        /// Bytes that still wait in the client's socket and travelled with the CONNECT.
+        var earlyCount = 0
+        /// The original destination, once asked for.
+        var isDestinationKnown = false
+        /// Nanoseconds of the monotonic clock until which it waits for a certificate; 0: it never had to.
+        var parkedUntil: UInt64 = 0
+        /// Our half of a refusal is sent.
+        var isRefusalSent = false
+    }
+
+    /// Where and how to connect.
+    struct Target {
+        var address: SocketAddress
+        /// Whose namespace the socket is made in; nil: the process's own.
+        var from: LocalWorkload?
+        /// The address that the server's application is to see.
+        var markedClient: SocketAddress?
+        var tunnel: Tunnel?
+
+        struct Tunnel {
+            var identity: TLSIdentity
+            var serverName: String
+            var expected: SPIFFEID
+            var request: ConnectRequest
+        }
+    }
+}

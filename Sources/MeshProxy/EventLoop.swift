@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+import MeshLinux
+import Synchronization
+
+/// The door to one loop: anything may be handed in from any thread; the loop runs it between two turns.
+///
+/// `@unchecked`: `core` is used by the loop's thread alone once it runs, `thread` only by ``start(name:)`` and
+/// ``join()``, which ``Proxy`` calls under its lock.
+final class EventLoop: @unchecked Sendable {
+    typealias Job = @Sendable (LoopCore) -> Void
+
+    private let wakeUp: WakeUp
+    private let jobs = Mutex<[Job]>([])
+    private let core: LoopCore
+    private var thread: OSThread?
+
+    init(_ settings: LoopSettings) throws(SystemError) {
+        self.wakeUp = try WakeUp()
+        self.core = try LoopCore(settings)
+        try self.core.watchWakeUp(self.wakeUp.raw)
+    }
+
+    func start(name: String) throws(SystemError) {
+        self.thread = try OSThread(name: name) { [self] in
+            self.core.run(takeJobs: { self.takeJobs() })
+        }
+    }
+
+    func submit(_ job: @escaping Job) {
+        let isFirst = self.jobs.withLock { jobs in
+            jobs.append(job)
+            return jobs.count == 1
+        }
+        if isFirst { self.wakeUp.signal() }
+    }
+
+    private func takeJobs() -> [Job] {
+        self.wakeUp.clear()
+        return self.jobs.withLock { jobs in
+            defer { jobs = [] }
+            return jobs
+        }
+    }
+
+    /// Waits for the end of the thread; a job must have told it to stop.
+    func join() {
+        guard let thread = self.thread.take() else { return }
+        thread.join()
+    }
+
+    /// Runs a job and returns its answer; nil when the loop has ended before.
+    func ask<T: Sendable>(_ job: @escaping @Sendable (LoopCore) -> T) async -> T {
+        await withCheckedContinuation { continuation in
+            self.submit { core in continuation.resume(returning: job(core)) }
+        }
+    }
+}

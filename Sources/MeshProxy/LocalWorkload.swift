@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+import MeshLinux
+import MeshModel
+
+/// A workload whose connections this node carries.
+final class LocalWorkload: Sendable {
+    let id: WorkloadID
+    /// The number under which eBPF knows it.
+    let key: UInt32
+    /// Where its sockets live; nil: the process's own namespace.
+    let namespace: NetworkNamespace?
+
+    init(id: WorkloadID, key: UInt32, namespace: NetworkNamespace?) {
+        self.id = id
+        self.key = key
+        self.namespace = namespace
+    }
+}
+
+/// A listening socket, shared by its loop and ``Proxy``; closed when both have forgotten it.
+final class Listener: Sendable {
+    enum Kind: Sendable {
+        case outbound(LocalWorkload)
+        case inbound(LocalWorkload)
+        case tunnel
+    }
+
+    let kind: Kind
+    let descriptor: FileDescriptor
+    let address: SocketAddress
+
+    init(kind: Kind, descriptor: consuming FileDescriptor, address: SocketAddress) {
+        self.kind = kind
+        self.descriptor = descriptor
+        self.address = address
+    }
+}

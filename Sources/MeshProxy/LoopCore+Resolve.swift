@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+import Glibc
+import MeshLinux
+import MeshModel
+import MeshTunnel
+
+/// Deciding where a connection goes, and whether it may.
+extension LoopCore {
+    func resolve(_ connection: Connection) {
+        guard let view = self.view else {
+            self.park(connection)
+            return
+        }
+        switch connection.machine.origin {
+        case .capturedOutbound: self.resolveOutbound(connection, view)
+        case .capturedInbound: self.resolveInbound(connection, view)
+        case .tunnel: self.resolveTunnel(connection, view)
+        }
+    }
+
+    /// Waits for a certificate, or for the first view.
+    func park(_ connection: Connection) {
+        _ = connection.machine.identityMissing()
+        if !connection.isParked {
+            connection.isParked = true
+            self.parked.append(connection)
+        }
+        connection.record.detail = "no certificate for the local workload yet; is the control plane reachable?"
+        // From the first time on: a view that does not bring it must not extend the wait.
+        if connection.setup?.parkedUntil == 0 {
+            connection.setup?.parkedUntil = self.now + self.settings.configuration.identityTimeout.nanoseconds
+        }
+        let until = connection.setup?.parkedUntil ?? self.now
+        self.setDeadline(connection, after: until > self.now ? until - self.now : 0)
+    }
+
+    // MARK: - Outbound
+
+    private func resolveOutbound(_ connection: Connection, _ view: ProxyView) {
+        guard let setup = connection.setup, let source = connection.workload else { return }
+        let fd = self.sides[connection.index].pointee.fd
+        if !setup.isDestinationKnown {
+            guard let destination = self.settings.hooks.originalDestination(fd) else {
+                self.fail(
+                    connection, .originalDestinationMissing,
+                    "the kernel has no record of the destination; connections to the capture port itself are refused")
+                return
+            }
+            connection.record.destination = destination
+            setup.isDestinationKnown = true
+        }
+        let sourceWorkload = view.snapshot.workload(source.id)
+        connection.record.sourceIdentity = sourceWorkload?.identity
+        // A capture through loopback hides the workload's own address.
+        if connection.record.sourceAddress.ip.isLoopback, let address = sourceWorkload?.addresses.first {
+            connection.record.sourceAddress = SocketAddress(ip: address, port: connection.record.sourceAddress.port)
+        }
+
+        let route: Route
+        switch self.route(connection, setup, view) {
+        case .success(let found): route = found
+        case .failure(.unknownDestination) where self.settings.configuration.unknownDestination == .passthrough:
+            route = Route(service: nil, workload: nil, address: connection.record.destination, path: .plain)
+        case .failure(let failure):
+            if let last = setup.lastFailure {
+                self.fail(connection, last.reason, last.detail)
+            } else {
+                self.fail(connection, failure.reason, failure.description)
+            }
+            return
+        }
+        connection.record.service = route.service
+        connection.record.destinationWorkload = route.workload?.id
+        connection.record.destinationIdentity = route.workload?.identity
+        connection.record.upstream = route.address
+
+        switch route.path {
+        case .plain:
+            connection.record.wire = .plaintext
+            setup.target = Connection.Target(address: route.address, from: source, markedClient: nil, tunnel: nil)
+        case .local:
+            connection.record.wire = .local
+            guard let workload = route.workload, let destination = self.workloads[workload.id] else {
+                self.fail(connection, .workloadGone, "the destination workload is not enrolled on this node any more")
+                return
+            }
+            guard self.isAllowed(connection, to: workload, at: route.address, view) else { return }
+            setup.target = Connection.Target(
+                address: route.address, from: destination, markedClient: connection.record.sourceAddress, tunnel: nil)
+        case .tunnel(let node):
+            connection.record.wire = .splice
+            guard let identity = view.identities[source.id] else {
+                self.park(connection)
+                return
+            }
+            guard let workload = route.workload, let expected = workload.identity, let address = node.addresses.first
+            else {
+                self.fail(connection, .noHealthyEndpoint, "the endpoint's node has no address or no valid identity")
+                return
+            }
+            let trace = Traceparent.make()
+            connection.record.traceparent = trace
+            connection.record.sourceIdentity = identity.id
+            connection.record.upstream = SocketAddress(ip: address, port: node.tunnelPort)
+            setup.target = Connection.Target(
+                address: SocketAddress(ip: address, port: node.tunnelPort), from: nil, markedClient: nil,
+                tunnel: Connection.Target.Tunnel(
+                    identity: identity, serverName: workload.serverName, expected: expected,
+                    request: ConnectRequest(
+                        authority: route.address, client: connection.record.sourceAddress, source: source.id,
+                        sourceService: sourceWorkload?.canonicalName, traceparent: trace)))
+        }
+        self.perform(connection.machine.resolved(), connection)
+    }
+
+    /// A route that was not tried yet. Endpoint choice is random, so a few draws find another one if there is any.
+    private func route(
+        _ connection: Connection, _ setup: Connection.Setup, _ view: ProxyView
+    ) -> Result<Route, RouteFailure> {
+        var result: Result<Route, RouteFailure> = .failure(.unknownDestination)
+        for _ in 0..<(setup.tried.isEmpty ? 1 : 16) {
+            result = view.snapshot.route(to: connection.record.destination) { UInt32.random(in: 0..<max(1, $0)) }
+            guard case .success(let route) = result, let id = route.workload?.id, setup.tried.contains(id) else {
+                return result
+            }
+        }
+        guard case .success(let route) = result, let service = route.service else {
+            return .failure(.unknownDestination)
+        }
+        return .failure(.noHealthyEndpoint(service))
+    }
+
+    // MARK: - Inbound
+
+    private func resolveInbound(_ connection: Connection, _ view: ProxyView) {
+        guard let setup = connection.setup, let workload = connection.workload else { return }
+        if !setup.isDestinationKnown {
+            let fd = self.sides[connection.index].pointee.fd
+            let dialled =
+                if let known = self.settings.hooks.inboundDestination?(fd) { known } else {
+                    (try? Linux.localEndpoint(fd)).map { SocketAddress($0) }
+                }
+            guard let dialled else {
+                self.fail(connection, .originalDestinationMissing, "the socket has no IPv4 address of its own")
+                return
+            }
+            // The listener's own port: nobody was steered here, and dialling on would come back here.
+            if MeshPorts.isReserved(dialled.port) || dialled.port == connection.record.destination.port {
+                connection.record.destination = dialled
+                self.fail(connection, .selfCall, "the port belongs to the mesh itself; dial the application's port")
+                return
+            }
+            connection.record.destination = dialled
+            setup.isDestinationKnown = true
+        }
+        guard let known = view.snapshot.workload(workload.id) else {
+            self.park(connection)
+            return
+        }
+        let destination = connection.record.destination
+        connection.record.destinationIdentity = known.identity
+        connection.record.upstream = destination
+        guard self.isAllowed(connection, to: known, at: destination, view) else { return }
+        setup.target = Connection.Target(
+            address: destination, from: workload, markedClient: connection.record.sourceAddress, tunnel: nil)
+        self.perform(connection.machine.resolved(), connection)
+    }
+
+    private func resolveTunnel(_ connection: Connection, _ view: ProxyView) {
+        guard let setup = connection.setup, let workload = connection.workload, let request = setup.requested,
+            let session = connection.session
+        else { return }
+        connection.record.destination = request.authority
+        connection.record.upstream = request.authority
+        connection.record.sourceIdentity = session.peer
+        connection.record.destinationIdentity = session.local
+        connection.record.traceparent = request.traceparent
+        if let client = request.client { connection.record.sourceAddress = client }
+        // The peer proved the namespace and the account only; the name inside them is its word.
+        if let source = request.source, source.namespace == session.peer.namespace {
+            connection.record.source = source
+        }
+        guard case .workload = session.peer.subject else {
+            self.fail(connection, .policyDenied, "\(session.peer) is no workload")
+            return
+        }
+        guard let known = view.snapshot.workload(workload.id), known.addresses.contains(request.authority.ip) else {
+            self.fail(
+                connection, .unknownDestination, "\(request.authority.ip) is no address of workload \(workload.id)")
+            return
+        }
+        if MeshPorts.isReserved(request.authority.port) {
+            self.fail(connection, .selfCall, "the port belongs to the mesh itself; dial the application's port")
+            return
+        }
+        guard self.isAllowed(connection, to: known, at: request.authority, view) else { return }
+        setup.target = Connection.Target(
+            address: request.authority, from: workload, markedClient: connection.record.sourceAddress, tunnel: nil)
+        self.perform(connection.machine.resolved(), connection)
+    }
+
+    // MARK: - Policy
+
+    /// Asks the policies and remembers the question; a denial ends the connection.
+    private func isAllowed(
+        _ connection: Connection, to workload: Workload, at address: SocketAddress, _ view: ProxyView
+    ) -> Bool {
+        let input = PolicyInput(
+            sourceIdentity: connection.machine.origin == .capturedInbound ? nil : connection.record.sourceIdentity,
+            sourceIP: connection.record.sourceAddress.ip, destination: address)
+        let decision = view.snapshot.decide(input, for: workload)
+        connection.record.policy = decision.policy
+        connection.policyInput = input
+        connection.policyWorkload = workload.id
+        if decision.isAllowed { return true }
+        self.fail(connection, .policyDenied, Self.text(decision))
+        return false
+    }
+
+    private static func text(_ decision: PolicyDecision) -> String {
+        let policy = decision.policy.map { " \($0)" } ?? ""
+        return switch decision.reason {
+        case .matchedDeny: "policy\(policy) denies it"
+        case .noAllowMatched: "ALLOW policies apply and none of them matches"
+        case .unknownPolicy: "the workload names policy\(policy), which this node does not know"
+        case .noPolicies, .matchedAllow: "allowed"
+        }
+    }
+
+    /// A failure that no other endpoint can mend.
+    func fail(_ connection: Connection, _ reason: CloseReason, _ detail: String?) {
+        connection.record.detail = detail
+        self.perform(connection.machine.failed(reason, isRetryable: false), connection)
+    }
+}

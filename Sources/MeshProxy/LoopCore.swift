@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+import Logging
+import MeshLinux
+import MeshModel
+import MeshTunnel
+
+/// One event loop: an epoll set, the connections accepted by it, and everything they borrow. Only its own thread touches
+/// it, so it has no locks; it never waits for anything but epoll.
+final class LoopCore {
+    /// What an epoll event belongs to, in the upper bits of its data.
+    private enum Tag {
+        static let side: UInt64 = 0
+        static let listener: UInt64 = 1
+        static let wakeUp: UInt64 = 2
+    }
+
+    let settings: LoopSettings
+    let epoll: Epoll
+    var sides = SideTable()
+    var blocks: BlockPool
+    var pipes: PipePool
+    var contexts: AEADContextPool
+    var timers = Timers()
+    /// Sides' connections that used up their share of a turn.
+    private var ready: [Connection] = []
+    var view: ProxyView?
+    var listeners: [UInt32: Listener] = [:]
+    private var lastListener: UInt32 = 0
+    /// This node's workloads, by TLS server name.
+    var workloadsByName: [String: LocalWorkload] = [:]
+    var workloads: [WorkloadID: LocalWorkload] = [:]
+    /// Connections that wait for a certificate.
+    var parked: [Connection] = []
+    /// The next side to be asked again whether its policy still allows it; nil: all done.
+    private var recheckFrom: UInt32?
+    var statistics = ProxyStatistics()
+    /// Nanoseconds of the monotonic clock at the begin of the turn.
+    var now: UInt64 = Clock.monotonic
+    /// The thread has left the process's own namespace.
+    var isElsewhere = false
+    /// Held so that, when there are no descriptors left, one connection at a time can still be accepted and refused.
+    var spare: CInt = -1
+    private var isStopping = false
+
+    init(_ settings: LoopSettings) throws(SystemError) {
+        let configuration = settings.configuration
+        self.settings = settings
+        self.epoll = try Epoll(capacity: 256)
+        self.blocks = BlockPool(
+            batch: min(16, max(1, configuration.batchSize / RecordLayout.content)),
+            lentLimit: configuration.lentBuffersPerLoop)
+        self.pipes = PipePool(size: configuration.pipeSize, limit: configuration.lentPipesPerLoop)
+        self.contexts = AEADContextPool(provider: settings.aead, capacity: 512)
+        self.spare = try Linux.tcpSocket().release()
+    }
+
+    deinit { if self.spare >= 0 { Linux.close(self.spare) } }
+
+    func watchWakeUp(_ fd: CInt) throws(SystemError) {
+        try self.epoll.add(fd, [.readable], data: Tag.wakeUp << 62)
+    }
+
+    // MARK: - Turns
+
+    /// Runs until ``stop()``.
+    func run(takeJobs: () -> [EventLoop.Job]) {
+        self.ready.reserveCapacity(64)
+        while !self.isStopping {
+            var hasJobs = false
+            let count = (try? self.epoll.wait(milliseconds: self.timeout)) ?? 0
+            self.now = Clock.monotonic
+            for index in 0..<count {
+                let (events, data) = self.epoll.event(index)
+                switch data >> 62 {
+                case Tag.side: self.handle(events, data)
+                case Tag.listener:
+                    if let listener = self.listeners[UInt32(truncatingIfNeeded: data)] { self.accept(listener) }
+                default: hasJobs = true
+                }
+            }
+            self.serveReady()
+            self.fireTimers()
+            if self.recheckFrom != nil { self.recheckSome() }
+            if hasJobs { for job in takeJobs() { job(self) } }
+            self.statistics.turns += 1
+            if Clock.monotonic &- self.now > 1_000_000 { self.statistics.slowTurns += 1 }
+        }
+        // Whoever asks after the end still gets an answer.
+        for job in takeJobs() { job(self) }
+    }
+
+    /// Milliseconds that the next turn may wait; -1: for ever.
+    private var timeout: CInt {
+        if !self.ready.isEmpty || self.recheckFrom != nil { return 0 }
+        guard let next = self.timers.next else { return -1 }
+        let now = Clock.monotonic
+        return next <= now ? 0 : CInt(clamping: (next - now + 999_999) / 1_000_000)
+    }
+
+    /// Ends ``run(takeJobs:)`` after closing everything.
+    func stop() {
+        for listener in self.listeners.keys { self.removeListener(listener) }
+        self.closeAll(.shutdown) { _ in true }
+        self.isStopping = true
+    }
+
+    // MARK: - Sides
+
+    /// Begins to watch a side's socket.
+    func watch(_ index: UInt32) throws(SystemError) {
+        let side = self.sides[index]
+        let data = UInt64(side.pointee.generation & 0x3fff_ffff) << 32 | UInt64(index)
+        try self.epoll.add(side.pointee.fd, .stream, data: data)
+    }
+
+    private func handle(_ events: Epoll.Events, _ data: UInt64) {
+        let index = UInt32(truncatingIfNeeded: data)
+        let side = self.sides[index]
+        // An event of this very turn may have closed the connection and even given its place away.
+        guard side.pointee.generation & 0x3fff_ffff == UInt32(truncatingIfNeeded: data >> 32),
+            let reference = side.pointee.connection
+        else { return }
+        if events.contains(.readable) { side.pointee.flags.insert(.readable) }
+        if events.contains(.writable) { side.pointee.flags.insert(.writable) }
+        if !events.isDisjoint(with: [.readHangUp, .hangUp]) { side.pointee.flags.formUnion([.readable, .hangUp]) }
+        if events.contains(.error) {
+            side.pointee.flags.formUnion([.readable, .writable, .hangUp, .failed])
+        }
+        let connection = reference.takeUnretainedValue()
+        if connection.setup == nil {
+            self.relay(connection)
+        } else {
+            self.continueSetup(connection, index)
+        }
+    }
+
+    /// Goes on with a connection in the next turn.
+    @inline(__always)
+    func makeReady(_ connection: Connection) {
+        if connection.isReady { return }
+        connection.isReady = true
+        self.ready.append(connection)
+    }
+
+    private func serveReady() {
+        if self.ready.isEmpty { return }
+        let ready = self.ready
+        self.ready.removeAll(keepingCapacity: true)
+        for connection in ready {
+            connection.isReady = false
+            if case .relaying = connection.machine.state { self.relay(connection) }
+        }
+    }
+
+    // MARK: - Listeners
+
+    func addListener(_ listener: Listener) {
+        self.lastListener += 1
+        let id = self.lastListener
+        self.listeners[id] = listener
+        do throws(SystemError) {
+            // Level-triggered: each turn accepts some, the rest is told again.
+            try self.epoll.add(listener.descriptor.raw, [.readable], data: Tag.listener << 62 | UInt64(id))
+        } catch {
+            self.settings.logger.error(
+                "cannot watch a listener", metadata: ["address": "\(listener.address)", "error": "\(error)"])
+        }
+    }
+
+    func removeListener(_ id: UInt32) {
+        guard let listener = self.listeners.removeValue(forKey: id) else { return }
+        try? self.epoll.remove(listener.descriptor.raw)
+    }
+
+    // MARK: - Deadlines
+
+    /// Looks at the connection after that many nanoseconds, unless a later call says otherwise.
+    func setDeadline(_ connection: Connection, after nanoseconds: UInt64) {
+        connection.deadline = self.now &+ nanoseconds
+        self.arm(connection)
+    }
+
+    private func arm(_ connection: Connection) {
+        if connection.timerAt != 0, connection.timerAt <= connection.deadline { return }
+        connection.timerAt = connection.deadline
+        self.timers.add(
+            Timers.Entry(
+                time: connection.deadline, index: connection.index,
+                generation: self.sides[connection.index].pointee.generation))
+    }
+
+    private func fireTimers() {
+        // Bounded: the next turn fires the rest.
+        for _ in 0..<256 {
+            guard let entry = self.timers.pop(now: self.now) else { return }
+            let side = self.sides[entry.index]
+            guard side.pointee.generation == entry.generation, let reference = side.pointee.connection else {
+                continue
+            }
+            let connection = reference.takeUnretainedValue()
+            if connection.timerAt == entry.time { connection.timerAt = 0 }
+            if connection.deadline == 0 { continue }
+            if connection.deadline <= self.now {
+                self.deadlinePassed(connection)
+            } else {
+                self.arm(connection)
+            }
+        }
+    }
+
+    private func deadlinePassed(_ connection: Connection) {
+        connection.deadline = 0
+        guard case .relaying = connection.machine.state else {
+            self.timedOut(connection)
+            return
+        }
+        guard let limit = self.quietLimit(connection) else { return }
+        if self.now - connection.activity >= limit {
+            connection.record.detail = connection.isHalfClosed ? "half closed and nothing moved" : "nothing moved"
+            self.close(connection, .idleTimeout)
+        } else {
+            connection.deadline = connection.activity + limit
+            self.arm(connection)
+        }
+    }
+
+    /// How long a relaying connection may be quiet (nanoseconds); nil: for ever.
+    func quietLimit(_ connection: Connection) -> UInt64? {
+        let idle = self.settings.configuration.idleTimeout?.nanoseconds
+        guard connection.isHalfClosed else { return idle }
+        let halfClosed = self.settings.configuration.halfClosedTimeout.nanoseconds
+        return min(halfClosed, idle ?? halfClosed)
+    }
+
+    // MARK: - Views
+
+    func update(_ view: ProxyView) {
+        self.view = view
+        self.recheckFrom = 0
+        let parked = self.parked
+        self.parked.removeAll(keepingCapacity: true)
+        for connection in parked {
+            connection.isParked = false
+            self.perform(connection.machine.viewChanged(), connection)
+        }
+    }
+
+    /// Asks the policies again about some established connections.
+    private func recheckSome() {
+        guard let from = self.recheckFrom, let view = self.view else {
+            self.recheckFrom = nil
+            return
+        }
+        let end = min(from + 512, UInt32(self.sides.capacity))
+        for index in stride(from: from, to: end, by: 2) {
+            guard let connection = self.sides[index].pointee.connection?.takeUnretainedValue(),
+                let input = connection.policyInput, let id = connection.policyWorkload,
+                case .relaying = connection.machine.state
+            else { continue }
+            guard let workload = view.snapshot.workload(id) else { continue }
+            let decision = view.snapshot.decide(input, for: workload)
+            if decision.isAllowed { continue }
+            connection.record.policy = decision.policy
+            connection.record.detail = "a policy change denies the connection"
+            self.close(connection, .policyDenied)
+        }
+        self.recheckFrom = end < UInt32(self.sides.capacity) ? end : nil
+    }
+
+    // MARK: - Asking
+
+    /// Every live connection, with its present byte counts.
+    func records() -> [ConnectionRecord] {
+        var records: [ConnectionRecord] = []
+        self.forEachConnection { records.append(self.present($0)) }
+        return records
+    }
+
+    func present(_ connection: Connection) -> ConnectionRecord {
+        var record = connection.record
+        record.bytesSent = self.sides[connection.index].pointee.bytes
+        record.bytesReceived = self.sides[connection.server].pointee.bytes
+        let wall = Clock.wall
+        record.duration = wall > record.openedAt ? wall - record.openedAt : 0
+        return record
+    }
+
+    func presentStatistics() -> ProxyStatistics {
+        var statistics = self.statistics
+        statistics.connections = self.sides.inUse
+        statistics.buffersLent = self.blocks.lent
+        statistics.pipesLent = self.pipes.lent
+        return statistics
+    }
+
+    func forEachConnection(_ body: (Connection) -> Void) {
+        for index in stride(from: UInt32(0), to: UInt32(self.sides.capacity), by: 2) {
+            if let connection = self.sides[index].pointee.connection?.takeUnretainedValue() { body(connection) }
+        }
+    }
+
+    /// Closes every connection for which `isMeant`.
+    func closeAll(_ reason: CloseReason, where isMeant: (Connection) -> Bool) {
+        var meant: [Connection] = []
+        self.forEachConnection { if isMeant($0) { meant.append($0) } }
+        for connection in meant { self.close(connection, reason) }
+    }
+}

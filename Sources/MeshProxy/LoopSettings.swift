@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+import Logging
+import MeshLinux
+import MeshModel
+import MeshTunnel
+import Synchronization
+
+/// What all loops of a proxy share: fixed values, and two counters.
+final class LoopSettings: Sendable {
+    let configuration: ProxyConfiguration
+    let hooks: ProxyHooks
+    let logger: Logger
+    let acceptor: TunnelAcceptor
+    let aead: AEADProvider
+    /// The process's own; sockets to peers are made here.
+    let hostNamespace: NetworkNamespace
+    let maxConnections: Int
+    /// Live connections of all loops.
+    let connectionCount = Atomic<Int>(0)
+    private let lastID = Atomic<UInt64>(0)
+
+    init(
+        configuration: ProxyConfiguration, hooks: ProxyHooks, logger: Logger, acceptor: TunnelAcceptor,
+        aead: AEADProvider, hostNamespace: NetworkNamespace, maxConnections: Int
+    ) {
+        self.configuration = configuration
+        self.hooks = hooks
+        self.logger = logger
+        self.acceptor = acceptor
+        self.aead = aead
+        self.hostNamespace = hostNamespace
+        self.maxConnections = maxConnections
+    }
+
+    func nextID() -> UInt64 { self.lastID.add(1, ordering: .relaxed).newValue }
+}
+
+extension Duration {
+    /// Whole nanoseconds, not negative.
+    var nanoseconds: UInt64 {
+        let (seconds, attoseconds) = self.components
+        if seconds < 0 { return 0 }
+        return UInt64(seconds) &* 1_000_000_000 &+ UInt64(max(0, attoseconds) / 1_000_000_000)
+    }
+}
+
+extension SocketAddress {
+    init(_ endpoint: IPv4Endpoint) { self.init(ip: IPAddress(ipv4: endpoint.address), port: endpoint.port) }
+
+    /// nil for IPv6.
+    var ipv4Endpoint: IPv4Endpoint? {
+        self.ip.ipv4.map { IPv4Endpoint(address: $0, port: self.port) }
+    }
+}

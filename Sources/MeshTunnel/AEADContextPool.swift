@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The expanded keys of the sessions that moved bytes last, so that an idle session owns none. One per loop.
+package struct AEADContextPool: ~Copyable {
+    private struct Entry {
+        var context: UnsafeMutableRawPointer?
+        /// Which ``TrafficKeys`` it holds; 0: none.
+        var key: UInt64 = 0
+    }
+
+    package let provider: AEADProvider
+    private let entries: UnsafeMutableBufferPointer<Entry>
+    private var hand = 0
+    private var lastKey: UInt64 = 0
+
+    package init(provider: AEADProvider, capacity: Int) {
+        self.provider = provider
+        self.entries = .allocate(capacity: max(2, capacity))
+        self.entries.initialize(repeating: Entry())
+    }
+
+    deinit {
+        for entry in self.entries { if let context = entry.context { self.provider.destroy(context) } }
+        self.entries.deallocate()
+    }
+
+    /// The expanded form of `keys`, valid until the next call; nil when out of memory.
+    @inline(__always)
+    mutating func context(for keys: inout TrafficKeys) -> UnsafeMutableRawPointer? {
+        let entry = self.entries[Int(keys.poolSlot)]
+        if keys.poolKey != 0, entry.key == keys.poolKey { return entry.context }
+        return self.expand(&keys)
+    }
+
+    @inline(never)
+    private mutating func expand(_ keys: inout TrafficKeys) -> UnsafeMutableRawPointer? {
+        // Round robin is near enough to least recently used: a session thrown out too early pays a microsecond.
+        self.hand = (self.hand + 1) % self.entries.count
+        if let old = self.entries[self.hand].context { self.provider.destroy(old) }
+        var key = keys.key
+        let context = withUnsafeBytes(of: &key) { key in
+            key.baseAddress.flatMap {
+                self.provider.create(keys.suite.rawValue, $0.assumingMemoryBound(to: UInt8.self))
+            }
+        }
+        wipe(&key)
+        self.lastKey += 1
+        self.entries[self.hand] = Entry(context: context, key: context == nil ? 0 : self.lastKey)
+        keys.poolSlot = Int32(truncatingIfNeeded: self.hand)
+        keys.poolKey = context == nil ? 0 : self.lastKey
+        return context
+    }
+}

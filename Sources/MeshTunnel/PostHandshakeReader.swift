@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Reads the handshake messages that may follow a handshake, however they are cut into records: NewSessionTicket is
+/// skipped, KeyUpdate reported, everything else refused (RFC 8446 §4.6).
+struct PostHandshakeReader {
+    enum Event: Equatable {
+        case nothing
+        case keyUpdate(isAnswerWanted: Bool)
+    }
+
+    private var type: UInt8 = 0
+    private var headerBytes = 0
+    private var length = 0
+    private var taken = 0
+
+    /// No message is partly read.
+    var isBetweenMessages: Bool { self.headerBytes == 0 }
+
+    mutating func next(_ byte: UInt8) throws(TunnelError) -> Event {
+        if self.headerBytes < 4 {
+            if self.headerBytes == 0 { self.type = byte } else { self.length = self.length << 8 | Int(byte) }
+            self.headerBytes += 1
+            if self.headerBytes < 4 { return .nothing }
+            switch (self.type, self.length) {
+            case (24, 1): break
+            case (4, 1...65536): break
+            default:
+                throw TunnelError(
+                    .protocolViolation,
+                    "the peer sent handshake message \(self.type) of \(self.length) bytes inside a tunnel")
+            }
+            return .nothing
+        }
+        self.taken += 1
+        let event: Event
+        switch (self.type, byte) {
+        case (24, 0): event = .keyUpdate(isAnswerWanted: false)
+        case (24, 1): event = .keyUpdate(isAnswerWanted: true)
+        case (24, _): throw TunnelError(.protocolViolation, "the peer sent a malformed KeyUpdate")
+        default: event = .nothing
+        }
+        if self.taken == self.length { self = Self() }
+        return event
+    }
+}
