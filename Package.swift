@@ -96,7 +96,7 @@ let package = Package(
             dependencies: [
                 "MeshModel", "MeshAPI", "MeshLinux", "MeshSteering", "MeshTunnel", "MeshProxy", "MeshIdentity",
                 "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", log, lifecycle, hummingbird, grpc, grpcTransport,
-                grpcProtobuf, yams,
+                grpcProtobuf, protobuf, nio, nioTLS, x509, yams,
             ],
             swiftSettings: settings),
         .target(

@@ -31,6 +31,15 @@ extension Certificate {
         return certificates
     }
 
+    /// One certificate from DER bytes.
+    package static func parse(der: [UInt8]) throws(IdentityError) -> Certificate {
+        do {
+            return try Certificate(derEncoded: der)
+        } catch {
+            throw IdentityError(.malformed, "this is not a certificate in DER: \(error)")
+        }
+    }
+
     /// PEM text with a final newline.
     package func pem() throws(IdentityError) -> String {
         do {

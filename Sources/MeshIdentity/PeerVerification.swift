@@ -34,13 +34,13 @@ extension TrustBundle {
             if now < leaf.notValidBefore || now > leaf.notValidAfter {
                 throw IdentityError(
                     .badValidity,
-                    "the peer's certificate is valid from \(leaf.notValidBefore) to \(leaf.notValidAfter): check the clocks"
+                    "the certificate is valid from \(leaf.notValidBefore) to \(leaf.notValidAfter): check the clocks"
                 )
             }
             let reasons = failures.map { $0.policyFailureReason.description }.joined(separator: "; ")
             throw IdentityError(
                 .untrusted,
-                reasons.isEmpty ? "the peer's certificate leads to no root of the trust bundle" : reasons)
+                reasons.isEmpty ? "the certificate leads to no root of the trust bundle" : reasons)
         }
     }
 }

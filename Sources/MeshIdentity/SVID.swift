@@ -42,6 +42,14 @@ package struct SVID: Sendable {
         self.notAfter = leaf.notValidAfter
     }
 
+    /// What the first certificate of a chain names, before anything is verified.
+    package static func identity(ofChain pem: String) throws(IdentityError) -> SPIFFEID {
+        guard let leaf = try Certificate.parse(pem: pem).first else {
+            throw IdentityError(.malformed, "the certificate chain is empty")
+        }
+        return try leaf.spiffeID()
+    }
+
     /// Leaf first, one text.
     package var chainText: String { self.chainPEM.joined() }
 

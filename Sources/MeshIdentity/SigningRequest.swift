@@ -7,17 +7,20 @@ import X509
 
 /// A PKCS #10 request for a certificate.
 package enum SigningRequest {
-    /// Makes a request with one URI name.
+    /// Makes a request with one URI name, or with none: the authority then sets the name by itself.
     ///
     /// - Returns: PEM.
-    package static func make(key: IdentityKey, identity: SPIFFEID) throws(IdentityError) -> String {
+    package static func make(key: IdentityKey, identity: SPIFFEID?) throws(IdentityError) -> String {
         do {
-            let extensions = try Certificate.Extensions {
-                SubjectAlternativeNames([.uniformResourceIdentifier(identity.description)])
+            var attributes = CertificateSigningRequest.Attributes()
+            if let identity {
+                let extensions = try Certificate.Extensions {
+                    SubjectAlternativeNames([.uniformResourceIdentifier(identity.description)])
+                }
+                attributes = .init([try .init(ExtensionRequest(extensions: extensions))])
             }
             let request = try CertificateSigningRequest(
-                version: .v1, subject: DistinguishedName(), privateKey: key.certificateKey,
-                attributes: .init([.init(ExtensionRequest(extensions: extensions))]),
+                version: .v1, subject: DistinguishedName(), privateKey: key.certificateKey, attributes: attributes,
                 signatureAlgorithm: .ecdsaWithSHA256)
             return try request.serializeAsPEM().pemString + "\n"
         } catch {

@@ -37,4 +37,19 @@ package struct TrustBundle: Sendable, Hashable {
         for text in texts { certificates += try Certificate.parse(pem: text) }
         try self.init(certificates)
     }
+
+    /// The root with a known fingerprint, from the certificates a server presented. Only the fingerprint makes it
+    /// trusted: verify the server's chain against the result.
+    package static func pinned(
+        to fingerprint: CertificateFingerprint, presented: [Certificate]
+    ) throws(IdentityError) -> TrustBundle {
+        var roots: [CertificateFingerprint] = []
+        for certificate in presented.prefix(PEMLimits.certificates) where certificate.isRoot {
+            let own = try CertificateFingerprint(certificate)
+            if own == fingerprint { return try TrustBundle([certificate]) }
+            roots.append(own)
+        }
+        let found = roots.isEmpty ? "no root certificate" : roots.map(\.description).joined(separator: ", ")
+        throw IdentityError(.untrusted, "the server presented \(found); the expected root is \(fingerprint)")
+    }
 }

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Logging
+import MeshAPI
+import MeshAdminAPI
+import MeshDiscovery
+import MeshIdentity
+import MeshModel
+import ServiceLifecycle
+import Synchronization
+
+/// The node's side of its control plane: keeps a session open under the node's certificate, registers the node's
+/// workloads, follows discovery and renews the certificate. When the control plane is away, what it said last stays.
+package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSigner {
+    /// What the client tells the rest of the daemon. Each is called one at a time and must return soon.
+    package struct Handlers: Sendable {
+        /// A consistent view of the mesh that differs from the last one.
+        package var state: @Sendable (MeshState) -> Void
+        /// The workloads are registered, but for these.
+        package var registered: @Sendable ([WorkloadID: String]) -> Void
+
+        package init(
+            state: @escaping @Sendable (MeshState) -> Void,
+            registered: @escaping @Sendable ([WorkloadID: String]) -> Void
+        ) {
+            self.state = state
+            self.registered = registered
+        }
+    }
+
+    private struct State {
+        var credentials: NodeCredentials
+        var session: (any ControlPlaneSession)?
+        var registration: NodeRegistration?
+        var generation: UInt64
+        var discovery: DeltaClient
+        var status = ControlPlaneStatus()
+        /// This session said something, so the next failure is a new one.
+        var isProven = false
+        var refusedBundle: [String]?
+    }
+
+    /// Between a change and its publication, so that what belongs together is published together.
+    private static let debounce: Duration = .milliseconds(50)
+    private static let defaultHeartbeat: Duration = .seconds(10)
+
+    private let state: Mutex<State>
+    private let store: NodeCredentialStore
+    private let dialler: any ControlPlaneDialler
+    private let clock: any AgentClock
+    private let logger: Logger
+    private let handlers: Handlers
+    private let changed: Alarm
+    private let registrar: Mutex<Alarm?> = Mutex(nil)
+    /// Held from reading the credentials to having written their successor.
+    private let saving = Mutex(())
+
+    package init(
+        credentials: NodeCredentials, store: NodeCredentialStore, dialler: any ControlPlaneDialler,
+        clock: any AgentClock = SystemClock(), logger: Logger, handlers: Handlers
+    ) {
+        self.state = Mutex(
+            State(
+                credentials: credentials,
+                // Larger than any of an earlier run of this node.
+                generation: UInt64(max(0, clock.now.timeIntervalSince1970 * 1000)),
+                discovery: DeltaClient(node: credentials.node, trustDomain: credentials.trustDomain)))
+        self.store = store
+        self.dialler = dialler
+        self.clock = clock
+        self.logger = logger
+        self.handlers = handlers
+        self.changed = Alarm(clock: clock)
+    }
+
+    package var status: ControlPlaneStatus { self.state.withLock { $0.status } }
+
+    /// The node's identity and the roots it trusts, as of now.
+    package var credentials: NodeCredentials { self.state.withLock { $0.credentials } }
+
+    /// The node's own certificate, for lists.
+    package var certificateSummary: CertificateSummary {
+        let (credentials, status) = self.state.withLock { ($0.credentials, $0.status) }
+        let svid = credentials.svid
+        return CertificateSummary(
+            identity: svid.identity.description, serial: svid.serial, node: credentials.node,
+            notBefore: svid.notBefore, notAfter: svid.notAfter,
+            state: svid.isValid(at: self.clock.now) ? "valid" : "expired", lastError: status.lastError)
+    }
+
+    /// Makes this what the control plane knows of the node, now and after every reconnection.
+    package func setRegistration(_ registration: NodeRegistration) {
+        let isNew = self.state.withLock { state in
+            guard state.registration != registration else { return false }
+            state.registration = registration
+            state.generation += 1
+            return true
+        }
+        if isNew { self.registrar.withLock { $0 }?.ring() }
+    }
+
+    package func sign(
+        csrPEM: String, for identity: SPIFFEID, validity: Duration?
+    ) async throws(ControlPlaneError) -> [String] {
+        let (session, status) = self.state.withLock { ($0.session, $0.status) }
+        guard let session, status.isConnected else {
+            let reason = status.lastError.map { ": \($0)" } ?? ""
+            throw ControlPlaneError(.unreachable, "there is no connection to the control plane\(reason)")
+        }
+        return try await session.sign(csrPEM: csrPEM, for: identity, validity: validity)
+    }
+
+    package func run() async throws {
+        await cancelWhenGracefulShutdown {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await self.publish() }
+                await self.keepConnected()
+                group.cancelAll()
+            }
+        }
+    }
+
+    // MARK: - The session
+
+    private func keepConnected() async {
+        var backoff = Backoff(initial: .milliseconds(100), maximum: .seconds(15))
+        while !Task.isCancelled {
+            let credentials = self.credentials
+            do {
+                try await self.dialler.withSession(credentials) { session in try await self.serve(session) }
+                // The certificate was renewed: go on under the new one.
+                backoff.reset()
+            } catch {
+                if Task.isCancelled { return }
+                self.lost(error)
+                if self.state.withLock({ $0.isProven }) { backoff.reset() }
+                do { try await self.clock.sleep(for: backoff.next(jitter: self.clock.jitter())) } catch { return }
+            }
+        }
+    }
+
+    private func serve(_ session: any ControlPlaneSession) async throws {
+        self.state.withLock { state in
+            state.session = session
+            state.isProven = false
+        }
+        defer {
+            self.state.withLock { state in
+                state.session = nil
+                state.status.isConnected = false
+                state.discovery.disconnected()
+            }
+        }
+        // The first to end ends the session.
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await self.discover(session) }
+            group.addTask { try await self.keepRegistered(session) }
+            group.addTask { try await self.renew(session) }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    private func lost(_ error: any Error) {
+        let text = (error as? ControlPlaneError)?.message ?? "\(error)"
+        let isNew = self.state.withLock { state in
+            defer { state.status.lastError = text }
+            return state.status.lastError != text || state.isProven
+        }
+        // The same failure over and over is said once.
+        self.logger.log(
+            level: isNew ? .warning : .debug, "the connection to the control plane is down",
+            metadata: ["error": "\(text)"])
+    }
+
+    private func confirmed() {
+        self.state.withLock { $0.status.lastConfirmed = self.clock.now }
+    }
+
+    // MARK: - Discovery
+
+    private func discover(_ session: any ControlPlaneSession) async throws {
+        let first = self.state.withLock { $0.discovery.connected() }
+        try await session.discover(first: first) { response in try self.take(response) }
+        throw ControlPlaneError(.unreachable, "the control plane ended the discovery stream")
+    }
+
+    private func take(
+        _ response: Envoy_Service_Discovery_V3_DeltaDiscoveryResponse
+    ) throws -> Envoy_Service_Discovery_V3_DeltaDiscoveryRequest {
+        let now = self.clock.now
+        let (received, isFirst) = try self.state.withLock { state throws(DiscoveryError) in
+            let received = try state.discovery.received(response)
+            let isFirst = !state.isProven
+            state.isProven = true
+            state.status = ControlPlaneStatus(isConnected: true, lastConfirmed: now, lastError: nil)
+            return (received, isFirst)
+        }
+        if isFirst { self.logger.info("connected to the control plane") }
+        for refusal in received.refused.prefix(10) {
+            self.logger.error(
+                "a resource of the control plane was refused",
+                metadata: [
+                    "discovery.type": "\(received.type)", "resource": "\(refusal.name)",
+                    "error": "\(refusal.reason)",
+                ])
+        }
+        if received.isChanged { self.changed.ring() }
+        return received.reply
+    }
+
+    private func publish() async {
+        for await _ in self.changed.rings {
+            do { try await self.clock.sleep(for: Self.debounce) } catch { return }
+            let state = self.state.withLock { $0.discovery.isConsistent ? $0.discovery.state : nil }
+            guard let state else { continue }
+            if let bundle = state.settings?.trustBundle { await self.adopt(bundle) }
+            self.handlers.state(state)
+        }
+    }
+
+    /// Takes over another trust bundle, unless it would cut this node off.
+    private func adopt(_ pem: [String]) async {
+        let (credentials, refused) = self.state.withLock { ($0.credentials, $0.refusedBundle) }
+        guard pem != credentials.bundle.pem, pem != refused else { return }
+        do {
+            var new = credentials
+            new.bundle = try TrustBundle(pem: pem)
+            guard new.bundle != credentials.bundle else { return }
+            new.svid = try await SVID(
+                identity: credentials.svid.identity, chainPEM: credentials.svid.chainPEM, key: credentials.svid.key,
+                bundle: new.bundle, now: self.clock.now)
+            let bundle = new.bundle
+            try self.keep { $0.bundle = bundle }
+            self.logger.notice("the trust bundle changed", metadata: ["roots": "\(new.bundle.roots.count)"])
+        } catch {
+            self.state.withLock { $0.refusedBundle = pem }
+            self.logger.error(
+                "the control plane's new trust bundle was refused; the old one stays",
+                metadata: ["error": "\(error)"])
+        }
+    }
+
+    // MARK: - Registration
+
+    private func keepRegistered(_ session: any ControlPlaneSession) async throws {
+        let alarm = Alarm(clock: self.clock)
+        self.registrar.withLock { $0 = alarm }
+        defer { self.registrar.withLock { if $0 === alarm { $0 = nil } } }
+        var registered: UInt64?
+        var interval = Self.defaultHeartbeat
+        var nextHeartbeat = self.clock.now
+        alarm.ring()
+        for await _ in alarm.rings {
+            let (registration, generation) = self.state.withLock { ($0.registration, $0.generation) }
+            if let registration, registered != generation {
+                let result = try await session.register(registration, generation: generation)
+                registered = generation
+                interval = result.heartbeatInterval ?? interval
+                self.report(result, of: registration)
+            } else if registered != nil, nextHeartbeat <= self.clock.now {
+                let result = try await session.heartbeat(generation: generation)
+                interval = result.heartbeatInterval ?? interval
+                if result.needsRegistration {
+                    registered = nil
+                    alarm.ring()
+                }
+            } else {
+                alarm.ring(after: .seconds(max(0.01, nextHeartbeat.timeIntervalSince(self.clock.now))))
+                continue
+            }
+            self.confirmed()
+            nextHeartbeat = self.clock.now.addingTimeInterval(interval.interval)
+            alarm.ring(after: interval)
+        }
+        try Task.checkCancellation()
+    }
+
+    private func report(_ result: RegistrationResult, of registration: NodeRegistration) {
+        for (workload, reason) in result.refusals {
+            self.logger.warning(
+                "the control plane refused a workload",
+                metadata: ["workload.id": "\(workload)", "error": "\(reason)"])
+        }
+        self.logger.debug("registered", metadata: ["workloads": "\(registration.workloads.count)"])
+        self.handlers.registered(result.refusals)
+    }
+
+    // MARK: - The node's certificate
+
+    /// Returns when the certificate was renewed.
+    private func renew(_ session: any ControlPlaneSession) async throws {
+        var backoff = Backoff(initial: .seconds(1), maximum: .seconds(150))
+        let credentials = self.credentials
+        // Not at once, however short the certificate's life is: each renewal costs a new session.
+        let due = max(
+            credentials.svid.renewalTime(jitter: self.clock.jitter()), self.clock.now.addingTimeInterval(5))
+        while true {
+            let now = self.clock.now
+            if now < due {
+                // In steps: a timer stands still while the machine sleeps, the wall clock does not.
+                try await self.clock.sleep(for: .seconds(min(60, max(0.01, due.timeIntervalSince(now)))))
+                continue
+            }
+            do {
+                let svid = try await session.obtain(
+                    credentials.svid.identity, key: IdentityKey(), validity: nil, bundle: self.credentials.bundle,
+                    now: { self.clock.now })
+                try self.keep { $0.svid = svid }
+                self.logger.info(
+                    "the node's certificate was renewed",
+                    metadata: ["serial": "\(svid.serial)", "expires": "\(svid.notAfter)"])
+                return
+            } catch {
+                try Task.checkCancellation()
+                self.state.withLock { $0.status.lastError = "\(error)" }
+                self.logger.error(
+                    "the node's certificate could not be renewed",
+                    metadata: ["expires": "\(credentials.svid.notAfter)", "error": "\(error)"])
+                try await self.clock.sleep(for: backoff.next(jitter: self.clock.jitter()))
+            }
+        }
+    }
+
+    /// Changes the credentials on disk, then in use.
+    private func keep(_ change: (inout NodeCredentials) -> Void) throws(ControlPlaneError) {
+        try self.saving.withLock { _ throws(ControlPlaneError) in
+            var new = self.credentials
+            change(&new)
+            try self.store.save(new)
+            self.state.withLock { $0.credentials = new }
+        }
+    }
+}
