@@ -122,6 +122,10 @@ let package = Package(
 
         .testTarget(
             name: "IntegrationTests", dependencies: ["MeshAdminAPI"], exclude: ["Resources"], swiftSettings: settings),
+        .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"], swiftSettings: settings),
+        .testTarget(
+            name: "MeshResourcesTests", dependencies: ["MeshResources", "MeshModel", "MeshAdminAPI"],
+            swiftSettings: settings),
         .testTarget(
             name: "MeshIdentityTests", dependencies: ["MeshIdentity", "MeshModel", x509, crypto], swiftSettings: settings),
         .testTarget(
@@ -130,6 +134,8 @@ let package = Package(
         .testTarget(name: "MeshLinuxTests", dependencies: ["MeshLinux"], swiftSettings: settings),
         .testTarget(
             name: "MeshStoreTests", dependencies: ["MeshStore", "MeshModel", "MeshResources", grdb], swiftSettings: settings),
+        .testTarget(
+            name: "MeshTelemetryTests", dependencies: ["MeshTelemetry", "MeshModel"], swiftSettings: settings),
         .testTarget(
             name: "NodemeshctlTests", dependencies: ["MeshCLI", "MeshAdminAPI", "MeshModel", arguments],
             exclude: ["Snapshots"], swiftSettings: settings),

@@ -82,6 +82,8 @@ extension IPAddress: LosslessStringConvertible {
         let halves = text.components(separatedBy: "::")
         guard halves.count <= 2 else { return nil }
         guard let head = groups(halves[0]), let tail = halves.count == 2 ? groups(halves[1]) : [] else { return nil }
+        // An IPv4 address may stand at the end of the whole text only.
+        if halves.count == 2, halves[0].contains(".") { return nil }
         if halves.count == 1 { return head.count == 16 ? head : nil }
         guard head.count + tail.count <= 14 else { return nil }
         return head + [UInt8](repeating: 0, count: 16 - head.count - tail.count) + tail

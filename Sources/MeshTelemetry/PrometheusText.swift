@@ -38,7 +38,7 @@ struct PrometheusText {
         if value.isNaN { return "NaN" }
         if value.isInfinite { return value < 0 ? "-Inf" : "+Inf" }
         // Whole numbers without a fraction, as long as they are exact.
-        if value == value.rounded(), abs(value) < 1e15 { return String(Int64(value)) }
+        if value == value.rounded(), abs(value) <= 0x1p53 { return String(Int64(value)) }
         return value.description
     }
 }

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshModel
+import Testing
+
+@Suite struct ValueTests {
+    @Test(arguments: ["0.0.0.0", "127.0.0.1", "255.255.255.255", "::", "::1", "fd00::1", "1:2:3:4:5:6:7:8", "1::8"])
+    func addressesRoundTrip(_ text: String) {
+        #expect(IPAddress(text)?.description == text)
+    }
+
+    @Test(arguments: [
+        "", "1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.4 ", " 1.2.3.4", "1.2.3.-4", "a.b.c.d", ":",
+        ":::", "1::2::3", "12345::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "fe80::1%eth0", "::g", "1.2.3.4::",
+        "+1.2.3.4", "::+1",
+    ])
+    func badAddresses(_ text: String) {
+        #expect(IPAddress(text) == nil)
+    }
+
+    @Test func mappedAddressesAreIPv4() {
+        #expect(IPAddress("::ffff:10.0.0.1")?.description == "10.0.0.1")
+        #expect(IPAddress("::ffff:10.0.0.1") == IPAddress("10.0.0.1"))
+    }
+
+    @Test(arguments: ["", "/", "10.0.0.0/", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "10.0.0.0/+8", "10.0.0/8", "/8"])
+    func badPrefixes(_ text: String) {
+        #expect(IPPrefix(text) == nil)
+    }
+
+    @Test func prefixesContain() throws {
+        #expect(try prefix("10.1.2.3/8").description == "10.0.0.0/8")
+        #expect(try prefix("10.0.0.0/8").contains(try ip("10.255.255.255")))
+        #expect(try !prefix("10.0.0.0/8").contains(try ip("11.0.0.0")))
+        #expect(try prefix("0.0.0.0/0").contains(try ip("1.2.3.4")))
+        #expect(try !prefix("0.0.0.0/0").contains(try ip("::1")))
+        #expect(try prefix("10.0.0.1").contains(try ip("10.0.0.1")))
+        #expect(try prefix("fd00::/8").contains(try ip("fdff::1")))
+    }
+
+    @Test(arguments: [
+        "", ":80", "1.2.3.4", "1.2.3.4:", "1.2.3.4:0", "1.2.3.4:65536", "1.2.3.4:+1", "::1:80", "[1.2.3.4]:1",
+    ])
+    func badSocketAddresses(_ text: String) {
+        #expect(SocketAddress(text) == nil)
+    }
+
+    @Test(arguments: ["1.2.3.4:1", "[::1]:65535"]) func socketAddressesRoundTrip(_ text: String) {
+        #expect(SocketAddress(text)?.description == text)
+    }
+
+    @Test(arguments: [
+        "", "spiffe://", "spiffe://td", "spiffe://td/ns/a/sa", "spiffe://td/ns/a/sa/", "spiffe://td/ns//sa/b",
+        "spiffe://TD/ns/a/sa/b", "spiffe://td/ns/a/sa/b/c", "spiffe://td/ns/../sa/b", "spiffe://td/ns/a/sa/b?x",
+        "https://td/ns/a/sa/b", "spiffe://td/node/", "spiffe://td/sa/a/ns/b", "spiffe:///ns/a/sa/b",
+    ])
+    func badIdentities(_ text: String) {
+        #expect(SPIFFEID(text) == nil)
+    }
+
+    @Test func identitiesRoundTrip() {
+        let id = SPIFFEID("spiffe://mesh.internal/ns/shop/sa/web")
+        #expect(id?.description == "spiffe://mesh.internal/ns/shop/sa/web")
+        #expect(id?.principal == "mesh.internal/ns/shop/sa/web")
+        #expect(SPIFFEID("spiffe://mesh.internal/node/n1")?.namespace == nil)
+    }
+}
