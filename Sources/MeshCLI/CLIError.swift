@@ -8,9 +8,9 @@ package struct CLIError: Error, Sendable, Equatable {
     package var details: [String]
     /// What to try, one line each.
     package var hints: [String]
-    package var status: ExitStatus
+    package var status: CommandStatus
 
-    package init(_ message: String, details: [String] = [], hints: [String] = [], status: ExitStatus = .failed) {
+    package init(_ message: String, details: [String] = [], hints: [String] = [], status: CommandStatus = .failed) {
         self.message = message
         self.details = details
         self.hints = hints

@@ -5,7 +5,7 @@ import ArgumentParser
 /// Runs one command line from parsing to exit status.
 package enum Launcher {
     /// - Parameter arguments: the command line without the program's name.
-    /// - Returns: the process's exit status, an `ExitStatus` raw value.
+    /// - Returns: the process's exit status, an `CommandStatus` raw value.
     package static func run(_ arguments: [String]) async -> Int32 {
         let console = CLIContext.current.console
         do {
@@ -15,11 +15,11 @@ package enum Launcher {
             } else {
                 try command.run()
             }
-            return ExitStatus.success.rawValue
+            return CommandStatus.success.rawValue
         } catch let error as CLIError {
             console.writeError(error.text)
             return error.status.rawValue
-        } catch let status as ExitStatus {
+        } catch let status as CommandStatus {
             return status.rawValue
         } catch {
             return Self.report(error, to: console)
@@ -33,16 +33,16 @@ package enum Launcher {
         if code.isSuccess {
             do {
                 try console.write(text.isEmpty ? "" : text + "\n")
-                return ExitStatus.success.rawValue
+                return CommandStatus.success.rawValue
             } catch {
                 console.writeError(error.text)
                 return error.status.rawValue
             }
         }
         if !text.isEmpty { console.writeError(text + "\n") }
-        return code == .validationFailure ? ExitStatus.usage.rawValue : ExitStatus.failed.rawValue
+        return code == .validationFailure ? CommandStatus.usage.rawValue : CommandStatus.failed.rawValue
     }
 }
 
 /// A verb throws a status when its data is the whole answer and nothing is left to say.
-extension ExitStatus: Error {}
+extension CommandStatus: Error {}

@@ -42,7 +42,7 @@ package struct Nodemeshctl: AsyncParsableCommand {
                 name: "This node",
                 subcommands: [CheckCommand.self, StatusCommand.self, ConnectionsCommand.self, ExplainCommand.self]),
             CommandGroup(
-                name: "Things",
+                name: "Mesh",
                 subcommands: [
                     WorkloadCommand.self, ServiceCommand.self, CertificateCommand.self, NodeCommand.self,
                     JoinTokenCommand.self,

@@ -34,6 +34,11 @@ package enum Values {
     package struct Pair: Sendable, Hashable {
         package var key: String
         package var value: String
+
+        package init(key: String, value: String) {
+            self.key = key
+            self.value = value
+        }
     }
 
     package static func address(_ text: String) throws -> IPAddress {

@@ -2,7 +2,6 @@
 
 import Foundation
 import MeshAdminAPI
-import Yams
 
 /// Resource documents from several files, sent as one body so that the control plane takes all or nothing.
 package struct ResourceInput: Sendable {
@@ -36,23 +35,23 @@ package struct ResourceInput: Sendable {
 
     /// Takes in one file's text.
     ///
-    /// - Throws: when it is not UTF-8, not YAML, or too much.
+    /// Only the lines are looked at: what they mean is the control plane's to judge, and its problems carry lines.
+    ///
+    /// - Throws: when it is not UTF-8, or too much.
     package mutating func append(_ data: Data, from name: String) throws(CLIError) {
-        guard let decoded = String(data: data, encoding: .utf8) else {
+        let mark: [UInt8] = [0xef, 0xbb, 0xbf]
+        guard var file = String(validating: data.starts(with: mark) ? data.dropFirst(3) : data, as: UTF8.self) else {
             throw CLIError("\(name) is not UTF-8 text", hints: ["Resources are YAML or JSON."])
         }
         guard self.text.utf8.count + data.count <= Self.limit else {
             throw CLIError(
                 "more than \(Human.bytes(UInt64(Self.limit))) of resources", hints: ["Apply them in parts."])
         }
-        var file = decoded.hasPrefix("\u{feff}") ? String(decoded.dropFirst()) : decoded
-        if !file.isEmpty, !file.hasSuffix("\n") { file += "\n" }
-        let lines = try Self.documentLines(of: file, named: name)
-        // A file of comments only would be an empty document, and errors must not shift by one.
+        if !file.isEmpty, file.utf8.last != UInt8(ascii: "\n") { file += "\n" }
+        let lines = Self.documentLines(of: file)
         if lines.isEmpty { return }
-        // A file that opens with its own marker must not follow another: that would be an empty document between.
-        if !self.text.isEmpty, !Self.beginsWithMarker(file) {
-            self.text += "---\n"
+        if !self.text.isEmpty, let separator = Self.separator(before: file) {
+            self.text += separator + "\n"
             self.lineCount += 1
         }
         let count = file.utf8.count(where: { $0 == UInt8(ascii: "\n") })
@@ -67,10 +66,9 @@ package struct ResourceInput: Sendable {
 
     /// `FILE:LINE` of a problem that the control plane found in the body.
     package func place(of problem: ResourceProblem) -> String {
-        if let line = problem.line,
-            let part = self.parts.last(where: { $0.firstLine <= line }), line < part.firstLine + part.lineCount
-        {
-            return "\(part.name):\(line - part.firstLine + 1)"
+        if let line = problem.line, let part = self.parts.last(where: { $0.firstLine <= line }) {
+            // What is wrong with a separator of ours is an end that the file before it lacks.
+            return "\(part.name):\(min(line - part.firstLine + 1, part.lineCount))"
         }
         if let part = self.parts.last(where: { $0.firstDocument <= problem.document }),
             problem.document - part.firstDocument < part.documentLines.count
@@ -80,38 +78,44 @@ package struct ResourceInput: Sendable {
         return problem.place
     }
 
-    private static func beginsWithMarker(_ file: String) -> Bool {
-        for line in file.split(separator: "\n") {
-            let text = line.drop(while: { $0 == " " || $0 == "\t" || $0 == "\r" })
-            if text.isEmpty || text.hasPrefix("#") { continue }
-            return line.hasPrefix("---") || line.hasPrefix("%")
+    /// What has to stand between the documents before and this file.
+    private static func separator(before file: String) -> String? {
+        for line in file.utf8.split(separator: UInt8(ascii: "\n")) where Self.isContent(line) {
+            if Self.isMarker(line, "---") { return nil }
+            // Directives may only follow an explicit end.
+            return line.first == UInt8(ascii: "%") ? "..." : "---"
         }
-        return false
+        return nil
     }
 
-    /// The line, from 1, on which the content of each document begins. Empty documents count for nothing.
-    private static func documentLines(of file: String, named name: String) throws(CLIError) -> [Int] {
-        do {
-            var lines: [Int] = []
-            for node in try Yams.compose_all(yaml: file) {
-                if case .scalar(let scalar) = node, scalar.string.isEmpty { continue }
-                lines.append(node.mark?.line ?? 1)
+    /// The line, from 1, on which each document begins (YAML 1.2 §9.1): a marker at the margin is one everywhere, also
+    /// inside a text.
+    private static func documentLines(of file: String) -> [Int] {
+        var (lines, isInside) = ([Int](), false)
+        for (index, line) in file.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+            .enumerated()
+        {
+            if Self.isMarker(line, "---") {
+                lines.append(index + 1)
+                isInside = true
+            } else if Self.isMarker(line, "...") {
+                isInside = false
+            } else if !isInside, Self.isContent(line), line.first != UInt8(ascii: "%") {
+                lines.append(index + 1)
+                isInside = true
             }
-            return lines
-        } catch let error as YamlError {
-            throw CLIError(Self.text(of: error, in: name), hints: ["Nothing was sent."])
-        } catch {
-            throw CLIError("\(name): \(error)", hints: ["Nothing was sent."])
         }
+        return lines
     }
 
-    private static func text(of error: YamlError, in name: String) -> String {
-        switch error {
-        case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
-            .composer(_, let problem, let mark, _):
-            "\(name):\(mark.line): not YAML: \(problem)"
-        default:
-            "\(name): not YAML: \(error)"
-        }
+    private static func isMarker(_ line: Substring.UTF8View, _ marker: String) -> Bool {
+        line.starts(with: marker.utf8) && (line.dropFirst(3).first.map(Self.isBlank) ?? true)
     }
+
+    /// Neither blank nor a comment.
+    private static func isContent(_ line: Substring.UTF8View) -> Bool {
+        line.first(where: { !Self.isBlank($0) }).map { $0 != UInt8(ascii: "#") } ?? false
+    }
+
+    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0d }
 }

@@ -47,6 +47,6 @@ package struct ExplainCommand: AsyncParsableCommand {
         let explanation = try client.decode(Explanation.self, from: body)
         let printer = Printer(self.output)
         try printer.print(body) { explanation.text(color: printer.usesColor) }
-        if explanation.verdict != "allowed" { throw ExitStatus.failed }
+        if explanation.verdict != "allowed" { throw CommandStatus.failed }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// What `nodemeshctl` tells the shell. The numbers are part of its interface: scripts depend on them.
-package enum ExitStatus: Int32, Sendable, CaseIterable {
+package enum CommandStatus: Int32, Sendable, CaseIterable {
     case success = 0
     /// The request was refused, or the answer is "no" (`check`, `explain`, `status` of a node that is not ready).
     case failed = 1

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import MeshAdminAPI
+import MeshCLI
+import Testing
+
+/// What each verb asks for and prints.
+struct VerbTests {
+    private func json(_ value: some Encodable) throws -> String {
+        String(decoding: try AdminJSON.encoder.encode(value), as: UTF8.self)
+    }
+
+    private let connection = ConnectionSummary(
+        id: "7", direction: "outbound", state: "established", source: "shop/client", sourceAddress: "10.1.0.2:4000",
+        sourceIdentity: "spiffe://mesh.internal/ns/shop/sa/client", destination: "240.240.0.1:80",
+        service: "shop/web", destinationWorkload: "shop/web-1",
+        destinationIdentity: "spiffe://mesh.internal/ns/shop/sa/web", upstream: "192.0.2.2:15008", wire: "splice",
+        bytesSent: 9_007_199_254_740_993, bytesReceived: 10, ageSeconds: 312)
+
+    @Test func connectionsShowBothIdentities() async throws {
+        let stub = StubTransport(["node GET /v1/connections": .response(200, try self.json([self.connection]))])
+        let run = await CommandLineRun("connections", transport: stub)
+        #expect(
+            run.output
+                == """
+                DIRECTION  SOURCE       SOURCE IDENTITY                   DESTINATION                  \
+                DESTINATION IDENTITY           WIRE    STATE           SENT  RECEIVED    AGE
+                outbound   shop/client  mesh.internal/ns/shop/sa/client  shop/web-1 (240.240.0.1:80)  \
+                mesh.internal/ns/shop/sa/web  splice  established  8.0 PiB      10 B  5m12s
+
+                """.replacing("IDENTITY                   DEST", with: "IDENTITY                  DEST")
+                .replacing("DESTINATION IDENTITY           WIRE", with: "DESTINATION IDENTITY          WIRE"))
+        let exact = await CommandLineRun("connections -o json", transport: stub)
+        #expect(exact.output.contains("\"bytesSent\": 9007199254740993"))
+        let other = await CommandLineRun("connections --workload shop/other", transport: stub)
+        #expect(other.output.isEmpty)
+        #expect(other.error == "No connection of shop/other is open on this node.\n")
+        #expect(other.status == .success)
+        let own = await CommandLineRun("connections --workload shop/web-1 -o json", transport: stub)
+        #expect(own.output.contains("9007199254740993"))
+    }
+
+    @Test(arguments: [
+        ("allowed", CommandStatus.success), ("denied", .failed), ("refused", .failed), ("notCaptured", .failed),
+    ])
+    func explainAnswersWithItsStatus(verdict: String, status: CommandStatus) async throws {
+        let explanation = Explanation(
+            source: "shop/client", destination: "240.240.0.1:80",
+            steps: [
+                .init(stage: "capture", outcome: "captured", detail: "inside the mesh prefixes"),
+                .init(stage: "policy", outcome: verdict, detail: "rule 0 of shop/deny matches"),
+            ], verdict: verdict, reason: "policy_denied", policy: "shop/deny", rule: 0)
+        let stub = StubTransport([
+            "GET /v1/explain?source=shop%2Fclient&destination=web.shop.mesh.internal%3A80":
+                .response(200, try self.json(explanation))
+        ])
+        let run = await CommandLineRun("explain shop/client web:80", transport: stub)
+        #expect(run.status == status)
+        #expect(run.error.isEmpty)
+        #expect(run.output.hasPrefix("shop/client -> 240.240.0.1:80\n  capture  captured"))
+        #expect(run.output.hasSuffix("\(verdict), policy_denied by policy shop/deny, rule 0\n"))
+        let colored = await CommandLineRun("explain shop/client web:80", transport: stub, isTerminal: true)
+        #expect(colored.output.contains("\u{1b}["))
+        let plain = await CommandLineRun(
+            "explain shop/client web:80", transport: stub, environment: ["NO_COLOR": "1"], isTerminal: true)
+        #expect(plain.output == run.output)
+    }
+
+    @Test func checkFailsWithoutARequiredFeature() async {
+        let present = KernelFeature(
+            feature: "cgroup/connect4", isPresent: true, detail: "attached", whatIsLostWithoutIt: "everything",
+            isRequired: true)
+        var optional = present
+        (optional.feature, optional.isPresent, optional.isRequired) = ("kTLS", false, false)
+        #expect(await CommandLineRun("check", kernel: [present, optional]).status == .success)
+        var required = optional
+        required.isRequired = true
+        let run = await CommandLineRun("check", kernel: [present, required])
+        #expect(run.status == .failed)
+        #expect(run.output.contains("kTLS             MISSING"))
+        #expect(run.error.contains("1 required feature is missing: kTLS"))
+    }
+
+    @Test func statusShowsWhatAnswers() async throws {
+        let control = ControlStatus(
+            version: "1", trustDomain: "mesh.internal", caFingerprint: "sha256:00",
+            caExpiresAt: CommandLineRun.now.addingTimeInterval(86400), nodes: 2, nodesAlive: 1, workloads: 3,
+            services: 1,
+            policies: 0, startedAt: CommandLineRun.now.addingTimeInterval(-60))
+        let stub = StubTransport(
+            ["control GET /v1/status": .response(200, try self.json(control))], otherwise: .failure(.noSuchSocket))
+        let run = await CommandLineRun("status", transport: stub)
+        #expect(run.status == .success)
+        #expect(run.output.contains("Nodes:           1 of 2 alive\n"))
+        #expect(run.error.contains("no such socket"))
+        let named = await CommandLineRun("status --node-socket /x", transport: stub)
+        #expect(named.status == .unreachable)
+        let body = await CommandLineRun("status -o json", transport: stub)
+        #expect(body.output.contains("\"node\": null"))
+        let none = await CommandLineRun("status", transport: StubTransport([:], otherwise: .failure(.refused)))
+        #expect(none.status == .unreachable)
+        #expect(none.output.isEmpty)
+    }
+
+    @Test func aNodeThatIsNotReadyFails() async throws {
+        let status = NodeStatus(
+            node: "n1", version: "1", startedAt: CommandLineRun.now, trustDomain: "mesh.internal", isReady: false,
+            controlPlane: .init(
+                address: "192.0.2.1:15012", isConnected: false, viewAgeSeconds: nil, lastError: "refused"),
+            certificate: nil, failMode: "closed", loops: 1, connectionsOpen: 0, workloads: 0, services: 0,
+            meshPrefixes: ["240.240.0.0/16"], steering: ["captured": 3], maps: [])
+        let stub = StubTransport(
+            ["node GET /v1/status": .response(200, try self.json(status))], otherwise: .failure(.refused))
+        let run = await CommandLineRun("status", transport: stub)
+        #expect(run.status == .failed)
+        #expect(run.output.contains("Ready:          no\n"))
+        #expect(run.output.contains("Control plane:  192.0.2.1:15012, not connected, no view yet\n"))
+    }
+
+    @Test func tokensAreAskedForAndShown() async throws {
+        let token = JoinTokenResponse(
+            token: "nmjt.a.b", node: "n1", expiresAt: CommandLineRun.now.addingTimeInterval(900),
+            caFingerprint: "sha256:00", command: "nodemeshd --join-token nmjt.a.b")
+        let stub = StubTransport(["POST /v1/join-tokens": .response(201, try self.json(token))])
+        let run = await CommandLineRun("join-token create --node n1 --ttl 15m", transport: stub)
+        #expect(run.output.contains("On the node:     nodemeshd --join-token nmjt.a.b\n"))
+        #expect(run.output.contains("Expires:         in 15m00s\n"))
+        let body = try #require(stub.sent.first?.body)
+        #expect(String(decoding: body, as: UTF8.self) == #"{"node":"n1","ttlSeconds":900}"#)
+    }
+
+    @Test func theSecretOfATokenStaysOutOfTheURL() async {
+        let stub = StubTransport(["DELETE /v1/join-tokens/abc": .response(204, "")])
+        let run = await CommandLineRun("join-token delete nmjt.abc.s3cret", transport: stub)
+        #expect(run.status == .success)
+        #expect(stub.sent.map(\.target) == ["/v1/join-tokens/abc"])
+    }
+
+    @Test func applySendsEverythingAtOnce() async throws {
+        let answer = ApplyResponse(results: [
+            .init(kind: "Service", namespace: "shop", name: "web", outcome: .created)
+        ])
+        let stub = StubTransport(["POST /v1/apply?dryRun=true": .response(200, try self.json(answer))])
+        let run = await CommandLineRun("apply --dry-run -f -", transport: stub, input: "kind: Service\n")
+        #expect(run.output == "KIND     NAMESPACE  NAME  RESULT\nService  shop       web   created\n")
+        #expect(run.error == "Dry run: nothing was changed.\n")
+        #expect(stub.sent.count == 1)
+    }
+
+    @Test func getAsksForTheNamespaceThatIsMeant() async {
+        let policy =
+            #"{"apiVersion":"security.istio.io/v1","kind":"AuthorizationPolicy","metadata":{"name":"deny","#
+            + #""namespace":"shop"},"spec":{"action":"DENY","rules":[{}],"selector":{"matchLabels":{"app":"web"}}}}"#
+        let stub = StubTransport([
+            "GET /v1/resources/ap": .response(200, "[\(policy)]"),
+            "GET /v1/resources/ap/shop/deny": .response(200, policy),
+            "GET /v1/resources/ap/default": .response(200, "[]"),
+        ])
+        let table = "NAMESPACE  NAME  ACTION  RULES  SELECTOR\nshop       deny  DENY    1      app=web\n"
+        #expect(await CommandLineRun("get ap -A", transport: stub).output == table)
+        #expect(await CommandLineRun("get ap deny -n shop", transport: stub).output == table)
+        let none = await CommandLineRun("get ap", transport: stub)
+        #expect(none.output.isEmpty)
+        #expect(none.error == "No ap in namespace default; -A shows all namespaces.\n")
+        let yaml = await CommandLineRun("get ap -A -o yaml", transport: stub)
+        #expect(yaml.output.hasPrefix("---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n"))
+    }
+
+    @Test func listsAskTheNodeOrWithAllTheControlPlane() async {
+        for verb in ["workload", "service", "certificate"] {
+            let stub = StubTransport([:], otherwise: .response(200, "[]"))
+            #expect(await CommandLineRun("\(verb) list", transport: stub).status == .success)
+            #expect(await CommandLineRun("\(verb) list --all", transport: stub).status == .success)
+            #expect(stub.endpoints.first == .node(socket: NodeOptions.defaultSocket))
+            guard case .control = stub.endpoints.last else {
+                Issue.record("\(verb) list --all did not ask the control plane")
+                continue
+            }
+        }
+    }
+
+    @Test func unenrolNamesTheWorkload() async {
+        let stub = StubTransport(["DELETE /v1/workloads/shop/web": .response(204, "")])
+        let run = await CommandLineRun("workload unenroll shop/web", transport: stub)
+        #expect(run.status == .success)
+        #expect(run.error == "shop/web is no longer enrolled.\n")
+    }
+
+    @Test func enrolmentRefusesWhatIsNoCgroup() async {
+        let stub = StubTransport([:])
+        let run = await CommandLineRun("workload enroll --cgroup /nowhere/at/all --name web", transport: stub)
+        #expect(run.status == .notFound || run.status == .failed)
+        #expect(stub.sent.isEmpty)
+    }
+
+    @Test func versionDoesNotNeedADaemon() async {
+        let run = await CommandLineRun("version", transport: StubTransport([:], otherwise: .failure(.refused)))
+        #expect(run.status == .success)
+        #expect(run.output.contains("nodemesh-control  no answer\n"))
+    }
+}
