@@ -25,7 +25,7 @@ extension TransportFailure {
         case let error as HTTPClientError where error == .remoteConnectionClosed:
             self = .failed("the connection was closed before the answer")
         case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError:
-            self = .tls("\(error)")
+            self = .tls(Self.reason(inTLSError: "\(error)"))
         case is ChannelError:
             self = .timedOut
         default:
@@ -37,6 +37,17 @@ extension TransportFailure {
         .connectTimeout, .deadlineExceeded, .readTimeout, .writeTimeout, .tlsHandshakeTimeout,
         .getConnectionFromPoolTimeout,
     ]
+
+    /// The library's errors carry its own source positions around the one word that matters.
+    private static func reason(inTLSError text: String) -> String {
+        guard let start = text.firstRange(of: "OPENSSL_internal:")?.upperBound else { return text }
+        let word = text[start...].prefix(while: { $0 != " " && $0 != "]" })
+        return switch word {
+        case "CERTIFICATE_VERIFY_FAILED": "its certificate is not from a trusted root"
+        case "WRONG_VERSION_NUMBER", "HTTP_REQUEST": "it does not speak TLS there"
+        default: word.lowercased().replacing("_", with: " ")
+        }
+    }
 
     private init(code: CInt) {
         switch code {
