@@ -11,6 +11,7 @@ let settings: [SwiftSetting] = [
 // Dependencies by role, so that each target below reads as the list of what it may know.
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdTLS: Target.Dependency = .product(name: "HummingbirdTLS", package: "hummingbird")
@@ -80,7 +81,8 @@ let package = Package(
         .target(
             name: "MeshTunnel", dependencies: ["COpenSSL", "MeshModel", "MeshLinux"], swiftSettings: settings),
         .target(
-            name: "MeshProxy", dependencies: ["MeshModel", "MeshLinux", "MeshTunnel", log], swiftSettings: settings),
+            name: "MeshProxy", dependencies: ["CMeshLinux", "MeshModel", "MeshLinux", "MeshTunnel", log],
+            swiftSettings: settings),
         .target(
             name: "MeshIdentity", dependencies: ["MeshModel", x509, crypto, log], swiftSettings: settings),
         .target(
@@ -95,8 +97,8 @@ let package = Package(
             name: "MeshAgent",
             dependencies: [
                 "MeshModel", "MeshAPI", "MeshLinux", "MeshSteering", "MeshTunnel", "MeshProxy", "MeshIdentity",
-                "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", log, lifecycle, hummingbird, grpc, grpcTransport,
-                grpcProtobuf, protobuf, nio, nioTLS, x509, yams,
+                "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", log, lifecycle, signals, hummingbird, grpc,
+                grpcTransport, grpcProtobuf, protobuf, nio, nioTLS, x509, yams,
             ],
             swiftSettings: settings),
         .target(
@@ -110,12 +112,14 @@ let package = Package(
         .target(
             name: "MeshCLI",
             dependencies: [
-                "MeshModel", "MeshAdminAPI", "MeshSteering", "MeshLinux", arguments, httpClient, nio, nioPosix, nioHTTP1,
+                "MeshModel", "MeshAdminAPI", "MeshSteering", "MeshLinux", arguments, httpClient, nio, nioPosix,
+                nioHTTP1,
                 nioTLS, yams,
             ],
             swiftSettings: settings),
         .executableTarget(
-            name: "nodemeshd", dependencies: ["MeshAgent", arguments, log], swiftSettings: settings),
+            name: "nodemeshd", dependencies: ["MeshModel", "MeshSteering", "MeshAgent", arguments],
+            swiftSettings: settings),
         .executableTarget(
             name: "nodemesh-control", dependencies: ["MeshControl", arguments, log], swiftSettings: settings),
         .executableTarget(name: "nodemeshctl", dependencies: ["MeshCLI"], swiftSettings: settings),
@@ -127,13 +131,15 @@ let package = Package(
             name: "MeshResourcesTests", dependencies: ["MeshResources", "MeshModel", "MeshAdminAPI"],
             swiftSettings: settings),
         .testTarget(
-            name: "MeshIdentityTests", dependencies: ["MeshIdentity", "MeshModel", x509, crypto], swiftSettings: settings),
+            name: "MeshIdentityTests", dependencies: ["MeshIdentity", "MeshModel", x509, crypto],
+            swiftSettings: settings),
         .testTarget(
             name: "MeshDiscoveryTests", dependencies: ["MeshDiscovery", "MeshModel", "MeshAPI", protobuf],
             swiftSettings: settings),
         .testTarget(name: "MeshLinuxTests", dependencies: ["MeshLinux"], swiftSettings: settings),
         .testTarget(
-            name: "MeshStoreTests", dependencies: ["MeshStore", "MeshModel", "MeshResources", grdb], swiftSettings: settings),
+            name: "MeshStoreTests", dependencies: ["MeshStore", "MeshModel", "MeshResources", grdb],
+            swiftSettings: settings),
         .testTarget(
             name: "MeshTelemetryTests", dependencies: ["MeshTelemetry", "MeshModel"], swiftSettings: settings),
         .testTarget(

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CMeshLinux
 import Glibc
 import MeshLinux
 import MeshModel

@@ -62,9 +62,9 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         let configuration = try self.readConfiguration()
-        do {
+        do throws(AgentError) {
             try await Agent(configuration: configuration).run()
-        } catch let error as AgentError {
+        } catch {
             Console.error("nodemeshd: \(error)")
             throw ExitCode(1)
         }

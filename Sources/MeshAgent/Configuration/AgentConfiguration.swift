@@ -44,6 +44,21 @@ package struct AgentConfiguration: Sendable, Equatable {
 
     package enum LogLevel: String, Sendable, CaseIterable { case trace, debug, info, notice, warning, error }
 
+    /// Key and effective value, secrets left out.
+    package var description: [String: String] {
+        [
+            "node": self.node, "controlPlane": self.controlPlane?.description ?? "",
+            "caFingerprint": self.caFingerprint ?? "", "joinToken": self.joinToken == nil ? "" : "(redacted)",
+            "dataDir": self.dataDirectory, "runDir": self.runDirectory, "instance": self.instance,
+            "nodeAddresses": self.nodeAddresses.map(\.description).joined(separator: ","), "loops": "\(self.loops)",
+            "unknownDestination": self.unknownDestination.rawValue, "accessLog": self.accessLog ?? "",
+            "logLevel": self.logLevel.rawValue, "maxConnections": "\(self.maxConnections)",
+            "connectTimeout": "\(self.connectTimeout)", "halfCloseTimeout": "\(self.halfCloseTimeout)",
+            "idleTimeout": "\(self.idleTimeout)", "metricsListen": self.metricsListen.description,
+            "readinessListen": self.readinessListen.description,
+        ]
+    }
+
     /// The admin API's Unix socket.
     package var socketPath: String { "\(self.runDirectory)/nodemeshd.sock" }
 }

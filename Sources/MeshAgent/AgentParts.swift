@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Logging
+import MeshAdminAPI
+import MeshIdentity
+import MeshLinux
+import MeshModel
+import MeshProxy
+import MeshSteering
+import MeshTelemetry
+
+/// The parts of a running daemon, wired to each other.
+struct AgentParts: Sendable {
+    let telemetry: ConnectionTelemetry
+    let steering: Steering
+    let proxy: Proxy
+    let control: ControlPlaneClient
+    let certificates: CertificateManager
+    let conductor: Conductor
+    let inventory: Inventory
+
+    init(
+        configuration: AgentConfiguration, cgroup: String, credentials: NodeCredentials, logger: Logger
+    ) throws {
+        guard let controlPlane = configuration.controlPlane else { throw AgentError("controlPlane: missing") }
+        let telemetry = try ConnectionTelemetry(accessLog: configuration.accessLog)
+        let steering = try Steering(
+            configuration: SteeringConfiguration(instance: configuration.instance, proxyCgroup: cgroup),
+            logger: logger)
+        telemetry.watch(steering)
+        let loops = configuration.loops > 0 ? configuration.loops : min(4, ProcessInfo.processInfo.activeProcessorCount)
+        telemetry.describe(node: configuration.node, loops: loops)
+        let proxy = Proxy(
+            configuration: Self.proxyConfiguration(configuration, loops: loops),
+            hooks: ProxyHooks(
+                originalDestination: { steering.originalDestination(of: $0)?.address },
+                markUpstream: { _ = steering.setRealClient(on: $0, client: $1) },
+                onOpened: { telemetry.opened($0) }, onClosed: { telemetry.closed($0) }),
+            logger: logger)
+        try proxy.start()
+
+        let news = News()
+        let control = ControlPlaneClient(
+            credentials: credentials, store: NodeCredentialStore(directory: configuration.dataDirectory),
+            dialler: GRPCControlPlane(address: controlPlane), logger: logger,
+            handlers: .init(state: { news.states.yield($0) }, registered: { news.registrations.yield($0) }))
+        let certificates = CertificateManager(
+            signer: control, bundle: { control.credentials.bundle }, logger: logger,
+            onChange: { news.certificates.yield($0) })
+        let views = ViewBuilder(node: configuration.node, logger: logger) { view in
+            // The loops come first: from the moment a prefix is captured they must know what is in it.
+            proxy.update(view)
+            do throws(SteeringError) {
+                try steering.setPrefixes(view.snapshot.settings.prefixes)
+            } catch {
+                logger.error("the mesh prefixes cannot be set", metadata: ["reason": "\(error)"])
+            }
+        }
+        let addresses = try Self.nodeAddresses(configuration, towards: controlPlane.host)
+        let trustDomain = credentials.trustDomain
+        let registry = WorkloadRegistry(
+            store: EnrolmentStore(dataDirectory: configuration.dataDirectory), inspector: HostInspector(),
+            plane: KernelPlane(proxy: proxy, steering: steering, logger: logger), logger: logger
+        ) { entries in
+            let identities = Self.identities(of: entries, trustDomain: trustDomain)
+            await views.update(local: identities)
+            certificates.setIdentities(Set(identities.values))
+            control.setRegistration(
+                NodeRegistration(
+                    addresses: addresses, tunnelPort: MeshPorts.tunnel,
+                    workloads: entries.map { entry in
+                        WorkloadRegistration(
+                            id: entry.id, serviceAccount: entry.request.serviceAccount, labels: entry.request.labels,
+                            addresses: entry.workload.addresses)
+                    }))
+        }
+        let refusals = RefusalList()
+        self.telemetry = telemetry
+        self.steering = steering
+        self.proxy = proxy
+        self.control = control
+        self.certificates = certificates
+        self.conductor = Conductor(
+            news: news, registry: registry, views: views, certificates: certificates, refusals: refusals,
+            steering: steering, telemetry: telemetry, proxy: proxy, logger: logger)
+        self.inventory = Inventory(
+            settings: configuration, startedAt: Date(), loops: loops, proxy: proxy, steering: steering,
+            registry: registry, views: views, control: control, certificateManager: certificates, refusals: refusals)
+    }
+
+    private static func proxyConfiguration(_ configuration: AgentConfiguration, loops: Int) -> ProxyConfiguration {
+        var proxy = ProxyConfiguration(
+            loops: loops, tunnelListener: SocketAddress(ip: IPAddress(ipv4: 0), port: MeshPorts.tunnel))
+        switch configuration.unknownDestination {
+        case .refuse: proxy.unknownDestination = .refuse
+        case .passthrough: proxy.unknownDestination = .passthrough
+        }
+        proxy.maxConnections = configuration.maxConnections > 0 ? configuration.maxConnections : nil
+        proxy.connectTimeout = .seconds(configuration.connectTimeout)
+        proxy.halfClosedTimeout = .seconds(configuration.halfCloseTimeout)
+        proxy.idleTimeout = configuration.idleTimeout > 0 ? .seconds(configuration.idleTimeout) : nil
+        return proxy
+    }
+
+    private static func nodeAddresses(
+        _ configuration: AgentConfiguration, towards host: String
+    ) throws(AgentError) -> [IPAddress] {
+        if !configuration.nodeAddresses.isEmpty { return configuration.nodeAddresses }
+        guard let bytes = Linux.sourceAddress(towards: host), let address = IPAddress(bytes: bytes) else {
+            throw AgentError(
+                "no IPv4 route leads to the control plane at \(host), so this node's address is not known; give --node-address"
+            )
+        }
+        return [address]
+    }
+
+    private static func identities(
+        of entries: [WorkloadRegistry.Entry], trustDomain: String
+    ) -> [WorkloadID: SPIFFEID] {
+        var identities: [WorkloadID: SPIFFEID] = [:]
+        for entry in entries {
+            identities[entry.id] = SPIFFEID(
+                trustDomain: trustDomain,
+                subject: .workload(
+                    namespace: entry.request.namespace, serviceAccount: entry.request.serviceAccount))
+        }
+        return identities
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Logging
+import MeshDiscovery
+import MeshIdentity
+import MeshModel
+import MeshProxy
+import MeshSteering
+import MeshTelemetry
+import ServiceLifecycle
+import UnixSignals
+
+/// What parts tell the conductor. Of each kind only the latest counts.
+struct News: Sendable {
+    private static func make<T: Sendable>(_: T.Type) -> (AsyncStream<T>, AsyncStream<T>.Continuation) {
+        let (stream, continuation) = AsyncStream.makeStream(of: T.self, bufferingPolicy: .bufferingNewest(1))
+        return (stream, continuation)
+    }
+
+    let stateStream: AsyncStream<MeshState>
+    let states: AsyncStream<MeshState>.Continuation
+    let certificateStream: AsyncStream<[SPIFFEID: SVID]>
+    let certificates: AsyncStream<[SPIFFEID: SVID]>.Continuation
+    let registrationStream: AsyncStream<[WorkloadID: String]>
+    let registrations: AsyncStream<[WorkloadID: String]>.Continuation
+
+    init() {
+        (self.stateStream, self.states) = Self.make(MeshState.self)
+        (self.certificateStream, self.certificates) = Self.make([SPIFFEID: SVID].self)
+        (self.registrationStream, self.registrations) = Self.make([WorkloadID: String].self)
+    }
+}
+
+/// Carries news between the parts, enrols the workloads of the last run once the mesh is known, and looks after what
+/// has to be looked after now and then.
+struct Conductor: ServiceLifecycle.Service {
+    let news: News
+    let registry: WorkloadRegistry
+    let views: ViewBuilder
+    let certificates: CertificateManager
+    let refusals: RefusalList
+    let steering: Steering
+    let telemetry: ConnectionTelemetry
+    let proxy: Proxy
+    let logger: Logger
+
+    /// How long a restarted daemon waits for its control plane before it takes its workloads back without a view: they
+    /// can then register, and their mesh connects are refused until the view comes.
+    private static let patience = Duration.seconds(10)
+    private static let pruning = Duration.seconds(1)
+    private static let drain = Duration.seconds(5)
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { for await state in self.news.stateStream { await self.views.update(state: state) } }
+                group.addTask {
+                    for await list in self.news.certificateStream { await self.views.update(certificates: list) }
+                }
+                group.addTask {
+                    for await list in self.news.registrationStream {
+                        self.refusals.current = list
+                        self.certificates.retryMissing()
+                    }
+                }
+                group.addTask { await self.look() }
+                group.addTask { await self.followHangup() }
+            }
+        }
+        await self.proxy.drain(deadline: Self.drain)
+    }
+
+    private func look() async {
+        await self.waitForView()
+        guard !Task.isCancelled else { return }
+        do throws(EnrolmentError) {
+            try await self.registry.restore()
+        } catch {
+            self.logger.error("the workloads of the last run are not enrolled", metadata: ["reason": "\(error)"])
+        }
+        while !Task.isCancelled {
+            await self.registry.prune()
+            do throws(SteeringError) {
+                try self.steering.pruneStale()
+            } catch {
+                self.logger.error("stale eBPF state remains", metadata: ["reason": "\(error)"])
+            }
+            try? await Task.sleep(for: Self.pruning)
+        }
+    }
+
+    private func waitForView() async {
+        let deadline = ContinuousClock.now + Self.patience
+        while await self.views.snapshot == nil, ContinuousClock.now < deadline, !Task.isCancelled {
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
+    /// SIGHUP: the access log was renamed away.
+    private func followHangup() async {
+        for await _ in await UnixSignalsSequence(trapping: .sighup) {
+            self.telemetry.accessLog?.reopen()
+            self.logger.info("reopened the access log")
+        }
+    }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Logging
+import MeshDiscovery
+import MeshIdentity
+import MeshModel
+import MeshProxy
+import MeshTunnel
+
+/// Puts what the control plane said and the certificates of local workloads together into the one value by which the
+/// loops decide. It is rebuilt as a whole after a change, and changes that come together are taken together.
+package actor ViewBuilder {
+    private let node: String
+    private let publish: @Sendable (ProxyView) -> Void
+    private let logger: Logger
+    private var state: MeshState?
+    private var certificates: [SPIFFEID: SVID] = [:]
+    private var local: [WorkloadID: SPIFFEID] = [:]
+    /// Parsed certificates, by what they were parsed from; milliseconds each.
+    private var parsed: [SPIFFEID: (serial: String, bundle: [String], identity: TLSIdentity)] = [:]
+    private var isScheduled = false
+    private static let settle = Duration.milliseconds(10)
+
+    package private(set) var snapshot: MeshSnapshot?
+
+    package init(node: String, logger: Logger, publish: @escaping @Sendable (ProxyView) -> Void) {
+        self.node = node
+        self.logger = logger
+        self.publish = publish
+    }
+
+    package func update(state: MeshState) {
+        self.state = state
+        self.schedule()
+    }
+
+    package func update(certificates: [SPIFFEID: SVID]) {
+        self.certificates = certificates
+        self.schedule()
+    }
+
+    package func update(local: [WorkloadID: SPIFFEID]) {
+        self.local = local
+        self.schedule()
+    }
+
+    /// The identities whose certificates are in the data plane's hands.
+    package var heldCertificates: Set<SPIFFEID> { Set(self.parsed.keys) }
+
+    private func schedule() {
+        guard !self.isScheduled else { return }
+        self.isScheduled = true
+        Task {
+            try? await Task.sleep(for: Self.settle)
+            self.isScheduled = false
+            self.rebuild()
+        }
+    }
+
+    private func rebuild() {
+        guard let state = self.state, let settings = state.settings else { return }
+        let snapshot = MeshSnapshot(
+            settings: settings, localNode: self.node, workloads: state.workloads, services: state.services,
+            nodes: state.nodes, policies: state.policies)
+        self.parse(bundle: settings.trustBundle)
+        self.snapshot = snapshot
+        self.publish(
+            ProxyView(
+                snapshot: snapshot,
+                identities: self.local.compactMapValues { self.parsed[$0]?.identity }))
+    }
+
+    private func parse(bundle: [String]) {
+        self.parsed = self.parsed.filter { self.certificates[$0.key] != nil }
+        for (id, certificate) in self.certificates {
+            if let held = self.parsed[id], held.serial == certificate.serial, held.bundle == bundle { continue }
+            do throws(TunnelError) {
+                let identity = try TLSIdentity(
+                    certificateChainPEM: certificate.chainText, privateKeyPEM: certificate.key.pem,
+                    trustBundlePEM: bundle.joined(separator: "\n"))
+                self.parsed[id] = (certificate.serial, bundle, identity)
+            } catch {
+                // The one held before, if there is one, goes on serving.
+                self.logger.error(
+                    "a certificate cannot be used", metadata: ["workload.identity": "\(id)", "reason": "\(error)"])
+            }
+        }
+    }
+}

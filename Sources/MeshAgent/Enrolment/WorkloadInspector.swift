@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshAdminAPI
+import MeshLinux
+import MeshModel
+
+/// What an enrolment request names, as found on this host.
+package struct InspectedWorkload: Sendable {
+    /// Directory and kernel id.
+    package let cgroup: (path: String, id: UInt64)
+    package let namespace: NetworkNamespace
+    /// What tells the namespace from others while it lives.
+    package let namespaceInode: UInt64
+    package let addresses: [IPAddress]
+
+    package init(
+        cgroup: (path: String, id: UInt64), namespace: NetworkNamespace, namespaceInode: UInt64,
+        addresses: [IPAddress]
+    ) {
+        self.cgroup = cgroup
+        self.namespace = namespace
+        self.namespaceInode = namespaceInode
+        self.addresses = addresses
+    }
+
+    /// Whether one of the two cgroups holds the other.
+    func overlaps(_ other: InspectedWorkload) -> Bool {
+        self.cgroup.id == other.cgroup.id || self.cgroup.path.hasPrefix(other.cgroup.path + "/")
+            || other.cgroup.path.hasPrefix(self.cgroup.path + "/")
+    }
+}
+
+/// Finds a workload's cgroup, network namespace and addresses, and tells whether they are still there.
+package protocol WorkloadInspector: Sendable {
+    func inspect(_ request: EnrolRequest) throws(EnrolmentError) -> InspectedWorkload
+    /// nil while the workload exists, otherwise what is gone.
+    func absence(of workload: InspectedWorkload, request: EnrolRequest) -> String?
+}
+
+/// Looks at this host's kernel.
+package struct HostInspector: WorkloadInspector {
+    package init() {}
+
+    package func inspect(_ request: EnrolRequest) throws(EnrolmentError) -> InspectedWorkload {
+        let cgroup = try self.cgroup(at: request.cgroup)
+        let namespace = try self.namespace(of: cgroup, path: request.networkNamespace)
+        guard let own = try? NetworkNamespace.ofProcess(), own.inode != namespace.inode else {
+            throw EnrolmentError(
+                .invalid,
+                "\(request.cgroup) shares nodemeshd's network namespace; workloads of the host's own network are not supported yet: give the workload a namespace of its own"
+            )
+        }
+        return InspectedWorkload(
+            cgroup: (cgroup.path, cgroup.id), namespace: namespace, namespaceInode: namespace.inode,
+            addresses: try self.addresses(in: namespace, given: request.addresses))
+    }
+
+    package func absence(of workload: InspectedWorkload, request: EnrolRequest) -> String? {
+        guard let cgroup = try? Cgroup(path: workload.cgroup.path), cgroup.id == workload.cgroup.id else {
+            return "its cgroup \(workload.cgroup.path) is gone"
+        }
+        if let path = request.networkNamespace {
+            guard let namespace = try? NetworkNamespace(path: path), namespace.inode == workload.namespaceInode else {
+                return "its network namespace \(path) is gone"
+            }
+            return nil
+        }
+        // Without a name, the namespace lives as long as a process of the cgroup is in it.
+        guard let processes = try? cgroup.processes(), !processes.isEmpty else { return nil }
+        let isThere = processes.contains { pid in
+            (try? NetworkNamespace(pid: pid))?.inode == workload.namespaceInode
+        }
+        return isThere ? nil : "no process of \(workload.cgroup.path) is in its network namespace any longer"
+    }
+
+    private func cgroup(at path: String) throws(EnrolmentError) -> Cgroup {
+        guard path.hasPrefix("/") else {
+            throw EnrolmentError(.invalid, "cgroup '\(path)' is not an absolute path")
+        }
+        do {
+            let cgroup = try Cgroup(path: path)
+            guard cgroup.path != (try? Cgroup.mountPoint()) else {
+                throw EnrolmentError(.invalid, "cgroup '\(path)' is the root cgroup, which holds the whole host")
+            }
+            return cgroup
+        } catch let error as EnrolmentError {
+            throw error
+        } catch {
+            let mount = (try? Cgroup.mountPoint()) ?? "/sys/fs/cgroup"
+            throw EnrolmentError(.invalid, "cgroup '\(path)' is not a cgroup v2 directory below \(mount): \(error)")
+        }
+    }
+
+    private func namespace(of cgroup: Cgroup, path: String?) throws(EnrolmentError) -> NetworkNamespace {
+        if let path {
+            do {
+                let namespace = try NetworkNamespace(path: path)
+                // Only a network namespace lets itself be entered as one.
+                try namespace.run { () throws(SystemError) -> Void in }
+                return namespace
+            } catch {
+                throw EnrolmentError(.invalid, "network namespace '\(path)' cannot be used: \(error)")
+            }
+        }
+        let processes = (try? cgroup.processes()) ?? []
+        for pid in processes {
+            // A process may end between the listing and the look.
+            if let namespace = try? NetworkNamespace(pid: pid) { return namespace }
+        }
+        throw EnrolmentError(
+            .invalid,
+            "\(cgroup.path) has no processes to find the network namespace by; start the workload or give its network namespace"
+        )
+    }
+
+    private func addresses(
+        in namespace: NetworkNamespace, given: [String]?
+    ) throws(EnrolmentError) -> [IPAddress] {
+        if let given {
+            var addresses: [IPAddress] = []
+            for text in given {
+                guard let address = IPAddress(text), !address.isLoopback, !address.isUnspecified else {
+                    throw EnrolmentError(.invalid, "address '\(text)' is not an IP address of a workload")
+                }
+                addresses.append(address)
+            }
+            guard !addresses.isEmpty else { throw EnrolmentError(.invalid, "an empty list of addresses was given") }
+            return addresses
+        }
+        let found: [InterfaceAddress]
+        do {
+            found = try namespace.run { () throws(SystemError) in try InterfaceAddress.all() }
+        } catch {
+            throw EnrolmentError(.kernel, "the addresses of the network namespace cannot be read: \(error)")
+        }
+        // fe80::/10 means something only on its own link.
+        let addresses = found.filter { !$0.isLoopback && $0.isUp }.compactMap { IPAddress(bytes: $0.bytes) }
+            .filter { !$0.isLoopback && $0.high >> 54 != 0xfe80 >> 6 }
+        guard addresses.contains(where: \.isIPv4) else {
+            throw EnrolmentError(
+                .invalid, "the network namespace has no IPv4 address on an interface that is up; give its addresses")
+        }
+        return addresses
+    }
+}

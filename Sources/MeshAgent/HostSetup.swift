@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Logging
+import MeshLinux
+
+/// What the daemon needs of its host before anything else: directories of its own, and a cgroup of its own, by which
+/// the kernel tells its sockets from those of workloads.
+struct HostSetup {
+    let configuration: AgentConfiguration
+    let logger: Logger
+
+    /// - Returns: the directory of the cgroup that the daemon is in afterwards.
+    func prepare() throws(AgentError) -> String {
+        try self.makePrivateDirectory(self.configuration.dataDirectory)
+        try self.makePrivateDirectory(self.configuration.runDirectory)
+        return try self.enterOwnCgroup()
+    }
+
+    private func makePrivateDirectory(_ path: String) throws(AgentError) {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
+        } catch {
+            throw AgentError("\(path) cannot be made private to root: \(error.localizedDescription)")
+        }
+    }
+
+    /// Sockets belong to the cgroup their maker was in, so this comes before the first socket.
+    private func enterOwnCgroup() throws(AgentError) -> String {
+        do throws(SystemError) {
+            let mount = try Cgroup.mountPoint()
+            let current = try Cgroup(pid: ProcessInfo.processInfo.processIdentifier)
+            guard current.path == mount else { return current.path }
+            // In the root cgroup the daemon's program would see every socket of the host.
+            let path = "\(mount)/nodemesh-\(self.configuration.instance)"
+            try FileTree.makeDirectory(path)
+            try Cgroup(path: path).add(pid: ProcessInfo.processInfo.processIdentifier)
+            self.logger.info("moved to a cgroup of my own", metadata: ["cgroup": "\(path)"])
+            return path
+        } catch {
+            throw AgentError(
+                "no cgroup of my own: \(error); nodemeshd needs root and a mounted cgroup v2 ('nodemeshctl check' tells)"
+            )
+        }
+    }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshModel
+import Testing
+
+@testable import MeshAgent
+
+@Suite struct ConfigurationReaderTests {
+    private static func read(
+        _ text: String? = nil, flags: [(key: String, value: String)] = []
+    ) throws(ConfigurationError) -> AgentConfiguration {
+        try ConfigurationReader.read(file: text.map { ("node.yaml", $0) }, flags: flags, hostName: "host-1")
+    }
+
+    @Test func aControlPlaneIsAllThatMustBeGiven() throws {
+        let configuration = try Self.read(flags: [("controlPlane", "10.0.0.1:15012")])
+        #expect(configuration.node == "host-1")
+        #expect(configuration.controlPlane == HostPort(host: "10.0.0.1", port: 15012))
+        #expect(configuration.unknownDestination == .refuse)
+    }
+
+    @Test func flagsWinOverTheFile() throws {
+        let configuration = try Self.read(
+            "node: a\ncontrolPlane: cp:1\nloops: 2\nnodeAddresses: [10.0.0.1, 10.0.0.2]\n",
+            flags: [("node", "b"), ("nodeAddresses", "10.0.0.3"), ("nodeAddresses", "10.0.0.4")])
+        #expect(configuration.node == "b")
+        #expect(configuration.loops == 2)
+        #expect(configuration.nodeAddresses.map(\.description) == ["10.0.0.3", "10.0.0.4"])
+    }
+
+    @Test func everyFaultIsReportedAtOnceWithItsPlace() {
+        let error = #expect(throws: ConfigurationError.self) {
+            try Self.read("node: a b\nloops: many\nsurprise: 1\naccessLog: relative/path\n")
+        }
+        let problems = error?.problems ?? []
+        #expect(problems.count == 5)
+        #expect(problems.contains { $0.hasPrefix("node.yaml:1: node:") })
+        #expect(problems.contains { $0.hasPrefix("node.yaml:2: loops:") && $0.contains("0 to 64") })
+        #expect(problems.contains { $0.hasPrefix("node.yaml:3: surprise: unknown key") })
+        #expect(problems.contains { $0.hasPrefix("node.yaml:4: accessLog:") })
+        #expect(problems.contains { $0.hasPrefix("controlPlane: missing") })
+    }
+
+    @Test(
+        "hostile or wrong files are refused",
+        arguments: [
+            "- a\n- b\n", "node: [a]\n", "node: {a: b}\n", "{", "node: a\nnode: b\n", "controlPlane: ::1:15012\n",
+            "controlPlane: host\n", "controlPlane: host:0\n", "controlPlane: host:70000\n", "instance: ../x\n",
+            "instance: ..\n", "caFingerprint: sha256:abc\n", "joinToken: secret\n", "dataDir: var/lib\n",
+            "unknownDestination: allow\n", "logLevel: loud\n", "nodeAddresses: [999.1.1.1]\n", "loops: -1\n",
+            "metricsListen: h:15021\nreadinessListen: h:15021\n", "? [a, b]\n: c\n",
+        ])
+    func refused(_ text: String) {
+        #expect(throws: ConfigurationError.self) {
+            try Self.read(text, flags: text.contains("controlPlane") ? [] : [("controlPlane", "cp:1")])
+        }
+    }
+
+    @Test func flagsAreNamedAsOnTheCommandLine() {
+        let error = #expect(throws: ConfigurationError.self) {
+            try Self.read(flags: [("controlPlane", "nowhere"), ("nodeAddresses", "x")])
+        }
+        #expect(error?.problems.contains { $0.hasPrefix("--control-plane: controlPlane:") } == true)
+        #expect(error?.problems.contains { $0.hasPrefix("--node-address: nodeAddresses:") } == true)
+    }
+
+    @Test func everyDocumentedKeyIsKnown() {
+        for key in ConfigurationReader.keys {
+            let error = #expect(throws: ConfigurationError.self) { try Self.read("\(key): '\u{1}'\n") }
+            #expect(error?.description.contains("unknown key") == false, "\(key)")
+        }
+    }
+}
