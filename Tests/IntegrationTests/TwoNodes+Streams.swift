@@ -12,10 +12,17 @@ extension TwoNodes {
 
         @Test("raw TCP to a workload's address", arguments: Server.both, [0, 1, 1000, 100_000])
         func rawTCP(_ server: Server, _ size: Int) throws {
+            let mark = try self.lab.accessLog("n1").count
             let text = String(repeating: "x", count: size)
             let answer = try self.lab.peer("alice", "talk", server.address, "7000", text)
             #expect(answer.status == 0)
             #expect(answer.output == text, "\(answer.errors)")
+            // It went through the mesh, and not past it.
+            let entry = try eventually("the access log", { try self.lab.accessLog("n1", since: mark).last }) {
+                $0 != nil
+            }
+            #expect(entry?.wire == (server.workload == "near" ? "local" : "splice"))
+            #expect(entry?.bytesSent == UInt64(size))
         }
 
         @Test("raw TCP to a service's virtual address", arguments: Server.both)
