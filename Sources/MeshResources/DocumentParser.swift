@@ -133,10 +133,11 @@ struct DocumentParser {
                 || byte == 95
         }
         for byte in text {
-            if mayStartToken(after: beforeLast) {
-                if last == UInt8(ascii: "&"), isName(byte) { anchors += 1 }
-                if last == UInt8(ascii: "*"), isName(byte) { aliases += 1 }
-                if last == UInt8(ascii: "?") { explicitKeys += 1 }
+            switch last {
+            case UInt8(ascii: "&") where mayStartToken(after: beforeLast) && isName(byte): anchors += 1
+            case UInt8(ascii: "*") where mayStartToken(after: beforeLast) && isName(byte): aliases += 1
+            case UInt8(ascii: "?") where mayStartToken(after: beforeLast): explicitKeys += 1
+            default: break
             }
             (beforeLast, last) = (last, byte)
         }
