@@ -15,6 +15,8 @@ let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-s
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdTLS: Target.Dependency = .product(name: "HummingbirdTLS", package: "hummingbird")
+let hummingbirdTesting: Target.Dependency = .product(name: "HummingbirdTesting", package: "hummingbird")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let grpc: Target.Dependency = .product(name: "GRPCCore", package: "grpc-swift-2")
 let grpcTransport: Target.Dependency = .product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
@@ -44,6 +46,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
@@ -105,8 +108,8 @@ let package = Package(
             name: "MeshControl",
             dependencies: [
                 "MeshModel", "MeshResources", "MeshAPI", "MeshIdentity", "MeshDiscovery", "MeshStore",
-                "MeshTelemetry", "MeshAdminAPI", log, lifecycle, hummingbird, hummingbirdTLS, grpc, grpcTransport,
-                grpcProtobuf, protobuf, nio, nioTLS, x509, crypto, yams,
+                "MeshTelemetry", "MeshAdminAPI", log, lifecycle, signals, hummingbird, hummingbirdTLS, httpTypes, grpc,
+                grpcTransport, grpcProtobuf, protobuf, nio, nioTLS, x509, crypto, yams,
             ],
             swiftSettings: settings),
         .target(
@@ -142,6 +145,14 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "MeshTelemetryTests", dependencies: ["MeshTelemetry", "MeshModel"], swiftSettings: settings),
+        .testTarget(
+            name: "MeshControlTests",
+            dependencies: [
+                "MeshControl", "MeshStore", "MeshModel", "MeshResources", "MeshAPI", "MeshIdentity", "MeshDiscovery",
+                "MeshAdminAPI", log, lifecycle, hummingbird, hummingbirdTesting, httpTypes, grpc, grpcTransport, nio,
+                protobuf, x509,
+            ],
+            swiftSettings: settings),
         .testTarget(
             name: "NodemeshctlTests", dependencies: ["MeshCLI", "MeshAdminAPI", "MeshModel", arguments],
             exclude: ["Snapshots"], swiftSettings: settings),

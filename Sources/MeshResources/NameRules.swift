@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// What names may look like; each rule answers with what is wrong, or nil.
-enum NameRules {
+package enum NameRules {
     private static func isLowerAlphanumeric(_ byte: UInt8) -> Bool {
         (97...122).contains(byte) || (48...57).contains(byte)
     }
@@ -23,7 +23,7 @@ enum NameRules {
     }
 
     /// DNS-1123 label.
-    static func label(_ text: String) -> String? {
+    package static func label(_ text: String) -> String? {
         Self.isLabel(text.utf8)
             ? nil
             : "'\(text.prefix(80))' is not a valid name: use 1 to 63 lower-case letters, digits and '-', "
@@ -31,7 +31,7 @@ enum NameRules {
     }
 
     /// DNS-1123 subdomain: labels joined by dots.
-    static func subdomain(_ text: String) -> String? {
+    package static func subdomain(_ text: String) -> String? {
         let labels = text.utf8.split(separator: 46, omittingEmptySubsequences: false)
         return text.utf8.count <= 253 && labels.allSatisfy(Self.isLabel)
             ? nil
@@ -50,7 +50,7 @@ enum NameRules {
     }
 
     /// The key of a label or an annotation: `name` or `prefix/name`.
-    static func labelKey(_ text: String) -> String? {
+    package static func labelKey(_ text: String) -> String? {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         let isValid =
             switch parts.count {
@@ -64,7 +64,7 @@ enum NameRules {
                 + "optionally after a DNS name and '/'"
     }
 
-    static func labelValue(_ text: String) -> String? {
+    package static func labelValue(_ text: String) -> String? {
         text.isEmpty || Self.isQualifiedName(text.utf8)
             ? nil
             : "'\(text.prefix(80))' is not a valid label value: use at most 63 letters, digits, '-', '_' and '.', "

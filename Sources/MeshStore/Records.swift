@@ -50,13 +50,25 @@ package struct NodeRecord: Hashable, Sendable {
     package var addresses: [IPAddress]
     /// 0 until the node's first registration.
     package var tunnelPort: UInt16
-    /// Seconds resolution is not kept: as given.
     package var joinedAt: Date
     package var lastSeenAt: Date?
-    /// The generation of its last registration.
+    /// The generation of its last registration; `UInt64.max`: it has to register again.
     package var generation: UInt64
     /// Changes when a node joins again under the same name: certificates of an earlier join are void.
     package var joinID: String
+
+    package init(
+        name: String, addresses: [IPAddress], tunnelPort: UInt16, joinedAt: Date, lastSeenAt: Date?,
+        generation: UInt64, joinID: String
+    ) {
+        self.name = name
+        self.addresses = addresses
+        self.tunnelPort = tunnelPort
+        self.joinedAt = joinedAt
+        self.lastSeenAt = lastSeenAt
+        self.generation = generation
+        self.joinID = joinID
+    }
 }
 
 /// A workload that a node runs.
@@ -117,4 +129,13 @@ package struct StoreSnapshot: Sendable {
     package var resources: [ResourceRecord]
     package var nodes: [NodeRecord]
     package var workloads: [WorkloadRecord]
+
+    package init(
+        revision: Int64, resources: [ResourceRecord], nodes: [NodeRecord], workloads: [WorkloadRecord]
+    ) {
+        self.revision = revision
+        self.resources = resources
+        self.nodes = nodes
+        self.workloads = workloads
+    }
 }

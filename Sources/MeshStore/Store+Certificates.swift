@@ -2,13 +2,23 @@
 
 import Foundation
 import GRDB
+import MeshModel
 
 extension Store {
-    /// Logs an issued certificate; refuses when the node is gone or has joined anew since.
+    /// Logs an issued certificate, which must happen before it is handed out.
+    ///
+    /// - Parameter account: the workload identity's namespace and service account; nil for a node's own.
+    /// - Throws: `notFound` when the node is gone or has joined anew, `conflict` when it runs no workload of `account`.
     package func logCertificate(
-        _ certificate: CertificateRecord, joinID: String, now: Date
+        _ certificate: CertificateRecord, joinID: String, account: NamespacedName?, now: Date
     ) async throws(StoreError) {
         try await self.write { db in
+            if let account, try !Self.runs(db, node: certificate.node, account: account) {
+                throw StoreError(
+                    .conflict,
+                    "the node \(certificate.node) runs no workload with the service account \(account): enrol one "
+                        + "first")
+            }
             guard try Self.nodes(db, name: certificate.node).first?.joinID == joinID else {
                 throw StoreError(.notFound, "the node \(certificate.node) was deleted: join it again")
             }

@@ -65,7 +65,7 @@ extension Store {
             try db.execute(
                 sql: """
                     INSERT INTO nodes (name, addresses, tunnelPort, joinedAt, lastSeenAt, generation, joinID)
-                    VALUES (?, '', 0, ?, ?, 0, ?)
+                    VALUES (?, '', 0, ?, ?, -1, ?)
                     """, arguments: [attempt.node, now.stored, now.stored, joinID])
             try Self.log(certificate, joinID: joinID, now: now, db)
             _ = try Self.nextRevision(db)

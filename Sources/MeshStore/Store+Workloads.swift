@@ -71,6 +71,12 @@ extension Store {
                 }
             }
             for lost in table.lost {
+                // The loser, should it come back, has to be told: a generation it never had makes it register again.
+                try db.execute(
+                    sql: """
+                        UPDATE nodes SET generation = -1 WHERE name =
+                            (SELECT node FROM workloads WHERE namespace = ?1 AND name = ?2);
+                        """, arguments: [lost.namespace, lost.name])
                 try db.execute(
                     sql: "DELETE FROM workloads WHERE namespace = ? AND name = ?",
                     arguments: [lost.namespace, lost.name])
@@ -97,14 +103,15 @@ extension Store {
     }
 
     /// Whether `node` runs a workload of this service account now.
-    package func runs(node: String, namespace: String, serviceAccount: String) async throws(StoreError) -> Bool {
-        try await self.read { db in
-            try Bool.fetchOne(
-                db,
-                sql: """
-                    SELECT EXISTS (SELECT 1 FROM workloads WHERE node = ? AND namespace = ? AND serviceAccount = ?)
-                    """, arguments: [node, namespace, serviceAccount]) ?? false
-        }
+    package func runs(node: String, account: NamespacedName) async throws(StoreError) -> Bool {
+        try await self.read { try Self.runs($0, node: node, account: account) }
+    }
+
+    static func runs(_ db: Database, node: String, account: NamespacedName) throws -> Bool {
+        try Bool.fetchOne(
+            db,
+            sql: "SELECT EXISTS (SELECT 1 FROM workloads WHERE node = ? AND namespace = ? AND serviceAccount = ?)",
+            arguments: [node, account.namespace, account.name]) ?? false
     }
 
     static func workloads(_ db: Database, node: String? = nil) throws -> [WorkloadRecord] {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import GRDB
+import MeshResources
 
 /// Why the store refused or failed. The message says what the operator should check or change.
 package struct StoreError: Error, Equatable, CustomStringConvertible {
@@ -18,12 +19,36 @@ package struct StoreError: Error, Equatable, CustomStringConvertible {
         case tokenRefused
     }
 
+    /// One resource that cannot be stored beside what is there.
+    package struct Conflict: Sendable, Hashable {
+        package var key: ResourceKey
+        /// Path of the field.
+        package var path: String
+        package var reason: String
+
+        package init(key: ResourceKey, path: String, reason: String) {
+            self.key = key
+            self.path = path
+            self.reason = reason
+        }
+    }
+
     package let code: Code
     package let message: String
+    /// With the code `conflict`: what is in conflict, where a resource is.
+    package let conflicts: [Conflict]
 
     package init(_ code: Code, _ message: String) {
         self.code = code
         self.message = message
+        self.conflicts = []
+    }
+
+    /// The code is `conflict`; there is at least one.
+    package init(_ conflicts: [Conflict]) {
+        self.code = .conflict
+        self.message = conflicts.map { "\($0.key): \($0.path): \($0.reason)" }.joined(separator: "\n")
+        self.conflicts = conflicts
     }
 
     package var description: String { self.message }

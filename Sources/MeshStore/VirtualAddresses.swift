@@ -47,10 +47,12 @@ enum VirtualAddresses {
             try Self.take(address, for: key, automatic: true, db)
             return true
         }
-        throw StoreError(
-            .conflict,
-            "no virtual address of \(prefix) is free for \(key.namespace)/\(key.name): delete services that are no "
-                + "longer needed (an address is free again an hour later)")
+        throw StoreError([
+            .init(
+                key: key, path: "spec.clusterIP",
+                reason: "no virtual address of \(prefix) is free: delete services that are no longer needed (their "
+                    + "addresses are free again an hour later)")
+        ])
     }
 
     /// Gives `key` the addresses the operator named and no others; true when that changed something.
@@ -63,10 +65,12 @@ enum VirtualAddresses {
                 db, sql: "SELECT * FROM addresses WHERE address = ? AND releasedAt IS NULL",
                 arguments: [address.description])
             if let owner {
-                throw StoreError(
-                    .conflict,
-                    "the address \(address) that \(key) names belongs to \(owner["kind"] as String) "
-                        + "\(owner["namespace"] as String)/\(owner["name"] as String): choose another")
+                throw StoreError([
+                    .init(
+                        key: key, path: "spec.clusterIP",
+                        reason: "\(address) belongs to the \(owner["kind"] as String) "
+                            + "\(owner["namespace"] as String)/\(owner["name"] as String): choose another")
+                ])
             }
             try Self.take(address, for: key, automatic: false, db)
         }

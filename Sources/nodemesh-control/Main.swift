@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ArgumentParser
+import MeshControl
+
 @main
-enum Main {
-    static func main() {}
+struct NodemeshControl: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "nodemesh-control",
+        abstract: "The nodemesh control plane: keeps what operators declare, issues identities, tells nodes.",
+        version: ControlPlane.version, subcommands: [Serve.self], defaultSubcommand: Serve.self)
 }

@@ -91,7 +91,8 @@ import Testing
         #expect(try await store.node("n1", presenting: "new")?.joinID == second.joinID)
         #expect(try await store.node("n2", presenting: "new") == nil)
         await #expect(throws: StoreError.self) {
-            try await store.logCertificate(certificate("late", node: "n1"), joinID: first.joinID, now: start)
+            try await store.logCertificate(
+                certificate("late", node: "n1"), joinID: first.joinID, account: nil, now: start)
         }
     }
 

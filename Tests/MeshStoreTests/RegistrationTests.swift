@@ -47,6 +47,7 @@ import Testing
         #expect(taken.refusals.isEmpty)
         #expect(try await store.workloads(node: "n1").isEmpty)
         #expect(try await store.workloads(node: "n2").count == 2)
+        #expect(try await store.node("n1")?.generation == .max)
     }
 
     @Test func anAddressBelongsToOneWorkload() async throws {
@@ -97,9 +98,24 @@ import Testing
         let (n1, _) = (try await store.joined("n1"), try await store.joined("n2"))
         let web = try workload("a", node: "n1", address: "10.0.0.1", account: "web")
         _ = try await self.register([web], on: n1, in: store)
-        #expect(try await store.runs(node: "n1", namespace: "shop", serviceAccount: "web"))
-        #expect(try await store.runs(node: "n1", namespace: "shop", serviceAccount: "db") == false)
-        #expect(try await store.runs(node: "n2", namespace: "shop", serviceAccount: "web") == false)
-        #expect(try await store.runs(node: "n1", namespace: "other", serviceAccount: "web") == false)
+        #expect(try await store.runs(node: "n1", account: NamespacedName(namespace: "shop", name: "web")))
+        #expect(try await store.runs(node: "n1", account: NamespacedName(namespace: "shop", name: "db")) == false)
+        #expect(try await store.runs(node: "n2", account: NamespacedName(namespace: "shop", name: "web")) == false)
+        #expect(try await store.runs(node: "n1", account: NamespacedName(namespace: "other", name: "web")) == false)
+    }
+
+    @Test func aCertificateNeedsAWorkloadOnItsNode() async throws {
+        let store = try self.files.open()
+        let node = try await store.joined("n1")
+        let account = NamespacedName(namespace: "shop", name: "web")
+        let error = await #expect(throws: StoreError.self) {
+            try await store.logCertificate(
+                certificate("c1", node: "n1"), joinID: node.joinID, account: account, now: start)
+        }
+        #expect(error?.code == .conflict)
+        _ = try await self.register([try workload("a", node: "n1", address: "10.0.0.1")], on: node, in: store)
+        try await store.logCertificate(certificate("c2", node: "n1"), joinID: node.joinID, account: account, now: start)
+        #expect(try await store.certificates().contains { $0.serial == "c2" })
+        #expect(try await store.certificates().contains { $0.serial == "c1" } == false)
     }
 }

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import GRPCCore
+import GRPCNIOTransportHTTP2Posix
+import Hummingbird
+import HummingbirdTLS
+import Logging
+import MeshDiscovery
+import MeshIdentity
+import MeshModel
+import MeshStore
+import MeshTelemetry
+import ServiceLifecycle
+import UnixSignals
+import X509
+
+/// The whole control plane, put together: the store and the authority in its data directory, the listeners for nodes,
+/// operators and Prometheus, and what runs beside them.
+package struct ControlPlane: Sendable {
+    /// Policies here hold for the whole mesh.
+    package static let rootNamespace = "nodemesh-system"
+    package static let version = Version.text
+    /// Seconds from SIGTERM until what is still open is cut.
+    private static let shutdownGrace = 10
+
+    package let configuration: ControlConfiguration
+    package let directory: DataDirectory
+    package let store: Store
+    package let authority: CertificateAuthority
+    package let adminToken: String
+    package let operators: OperatorAPI
+    package let metrics: ControlMetrics
+    package let credentials: ServerCredentials
+    let nodes: NodeService
+    let certificates: CertificateService
+    let nodeServer: GRPCServer<HTTP2ServerTransport.Posix>
+    private let transport: HTTP2ServerTransport.Posix
+    private let publisher: MeshPublisher
+    private let liveness: NodeLiveness
+    private let discovery: DiscoveryServer
+    private let logger: Logger
+
+    /// Opens or makes everything on disk. Nothing listens yet.
+    package init(_ configuration: ControlConfiguration, logger: Logger) async throws {
+        self.configuration = configuration
+        self.logger = logger
+        self.metrics = ControlMetrics()
+        self.directory = try DataDirectory(configuration.dataDirectory)
+        self.store = try self.directory.openStore()
+        let (now, nodes) = (Date(), try await self.store.nodes())
+        self.authority = try self.directory.authority(
+            trustDomain: configuration.trustDomain, isInUse: !nodes.isEmpty, now: now)
+        self.adminToken = try self.directory.adminToken()
+        let advertise =
+            configuration.advertise.isEmpty
+            ? [HostPort(host: ProcessInfo.processInfo.hostName, port: configuration.grpcListen.port)]
+            : configuration.advertise
+        self.credentials = try ServerCredentials(
+            authority: self.authority, names: Self.names(configuration, advertise), now: now)
+        self.liveness = NodeLiveness(timeout: .seconds(configuration.nodeTimeout))
+        self.liveness.restore(nodes, now: .now)
+
+        let settings = MeshSettings(
+            trustDomain: configuration.trustDomain, prefixes: Self.prefixes(configuration),
+            trustBundle: try self.authority.trustBundle().pem, rootNamespace: Self.rootNamespace)
+        let sessions = NodeSessions()
+        let authenticator = NodeAuthenticator(
+            store: self.store, trustDomain: configuration.trustDomain, metrics: self.metrics)
+        self.discovery = DiscoveryServer(logger: logger) { context in
+            DiscoveryServer.Peer(name: try await authenticator.authenticate(context).name)
+        }
+        self.publisher = MeshPublisher(
+            store: self.store, liveness: self.liveness, discovery: self.discovery, settings: settings,
+            metrics: self.metrics, logger: logger)
+        let issuer = Issuer(
+            store: self.store, authority: self.authority, validity: TimeInterval(configuration.svidTTL),
+            metrics: self.metrics, logger: logger)
+        self.operators = OperatorAPI(
+            store: self.store, publisher: self.publisher, liveness: self.liveness, sessions: sessions,
+            discovery: self.discovery, authority: self.authority, settings: settings, advertise: advertise,
+            metrics: self.metrics, logger: logger, startedAt: now)
+        self.transport = try NodeTransport.make(address: configuration.grpcListen, credentials: self.credentials)
+        self.nodes = NodeService(
+            authenticator: authenticator, issuer: issuer, store: self.store, liveness: self.liveness,
+            sessions: sessions, publisher: self.publisher, metrics: self.metrics, logger: logger)
+        self.certificates = CertificateService(authenticator: authenticator, issuer: issuer)
+        self.nodeServer = GRPCServer(
+            transport: self.transport, services: [self.nodes, self.certificates, self.discovery],
+            interceptors: [
+                NodeInterceptor(authenticator: authenticator, sessions: sessions, metrics: self.metrics)
+            ])
+        self.collectGauges()
+    }
+
+    /// Where nodes connect, once it listens.
+    package var nodeAddress: String {
+        get async throws { "\(try await self.transport.listeningAddress)" }
+    }
+
+    /// Serves until SIGTERM or SIGINT, or until something fails.
+    package func run() async throws {
+        // What is stored must make sense before anybody is told of it.
+        _ = try await self.publisher.view()
+        var configuration = ServiceGroupConfiguration(
+            services: try self.services().map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: self.logger)
+        configuration.maximumGracefulShutdownDuration = .seconds(Self.shutdownGrace)
+        let group = ServiceGroup(configuration: configuration)
+        try await group.run()
+        try self.store.close()
+        self.logger.info("stopped")
+    }
+
+    /// The sentence for an operator about an error that ``init(_:logger:)`` or ``run()`` threw.
+    package static func explain(_ error: any Error) -> String {
+        switch error {
+        case let error as StoreError: error.message
+        case let error as ControlError: error.message
+        case let error as IdentityError: error.message
+        default: "\(error)"
+        }
+    }
+
+    /// Everything that runs, for a group of the caller's making.
+    package func services() throws -> [any ServiceLifecycle.Service] {
+        let configuration = self.configuration
+        let router = OperatorRoutes.router(self.operators, token: self.adminToken, metrics: self.metrics)
+        let listen = Self.listen(configuration.apiListen)
+        let operators =
+            configuration.apiListen.ip.isLoopback
+            ? Application(router: router, configuration: listen, logger: self.logger)
+            : Application(
+                router: router, server: try .tls(tlsConfiguration: self.credentials.operatorConfiguration()),
+                configuration: listen, logger: self.logger)
+        return [
+            self.publisher,
+            Housekeeping(
+                store: self.store, liveness: self.liveness, publisher: self.publisher,
+                credentials: self.credentials, logger: self.logger),
+            NodeServer(
+                server: self.nodeServer, discovery: self.discovery, address: configuration.grpcListen.description,
+                logger: self.logger),
+            HTTPListener(
+                application: operators, name: "operators", address: configuration.apiListen, flag: "--api-listen"),
+            HTTPListener(
+                application: Application(
+                    router: MetricsRoutes.router(self.metrics.registry),
+                    configuration: Self.listen(configuration.metricsListen), logger: self.logger),
+                name: "metrics", address: configuration.metricsListen, flag: "--metrics-listen"),
+        ]
+    }
+
+    private static func listen(_ address: MeshModel.SocketAddress) -> ApplicationConfiguration {
+        .init(address: .hostname(address.ip.description, port: Int(address.port)))
+    }
+
+    private static func prefixes(_ configuration: ControlConfiguration) -> [IPPrefix] {
+        configuration.meshPrefixes.reduce(into: [DataDirectory.virtualPrefix]) { prefixes, prefix in
+            if !prefixes.contains(prefix) { prefixes.append(prefix) }
+        }
+    }
+
+    /// Under which names the listeners may be dialled.
+    private static func names(_ configuration: ControlConfiguration, _ advertise: [HostPort]) -> [String] {
+        let addresses = [configuration.grpcListen.ip, configuration.apiListen.ip].filter { !$0.isUnspecified }
+        let names =
+            advertise.map(\.host) + addresses.map(\.description)
+            + [ProcessInfo.processInfo.hostName, "localhost", "127.0.0.1", "::1"]
+        return names.reduce(into: []) { if !$1.isEmpty, !$0.contains($1) { $0.append($1) } }
+    }
+
+    private func collectGauges() {
+        let (registry, discovery, liveness) = (self.metrics.registry, self.discovery, self.liveness)
+        registry.collect(
+            "nodemesh_control_discovery_streams", .gauge, help: "Discovery streams that are open now."
+        ) { [([], Double(discovery.peers.count))] }
+        registry.collect("nodemesh_control_nodes_alive", .gauge, help: "Nodes heard from within the node timeout.") {
+            [([], Double(liveness.alive.count))]
+        }
+        let publisher = self.publisher
+        registry.collect(
+            "nodemesh_control_objects", .gauge, help: "What the mesh consists of as last published.", labels: ["kind"]
+        ) { publisher.counts.map { ([$0.key], Double($0.value)) } }
+        let expiry = self.authority.root.notValidAfter.timeIntervalSince1970
+        registry.gauge(
+            "nodemesh_control_ca_expiry_timestamp_seconds", help: "When the root certificate ends, as Unix time."
+        ).with().set(expiry)
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import GRPCCore
+import Logging
+import MeshIdentity
+import MeshModel
+import MeshStore
+
+/// Signs what a caller is entitled to, and logs it before it leaves.
+struct Issuer: Sendable {
+    let store: Store
+    let authority: CertificateAuthority
+    /// Seconds; also the most that a caller gets.
+    let validity: TimeInterval
+    let metrics: ControlMetrics
+    let logger: Logger
+
+    func sign(_ csr: String, for identity: SPIFFEID, validity: TimeInterval?) throws -> IssuedCertificate {
+        do {
+            return try self.authority.sign(
+                csrPEM: csr, identity: identity, validity: min(validity ?? self.validity, self.validity), now: Date())
+        } catch {
+            self.metrics.refused(.signingRequest)
+            self.logger.warning(
+                "a signing request was refused", metadata: ["identity": "\(identity)", "error": "\(error)"])
+            throw RPCError(code: .invalidArgument, message: error.message)
+        }
+    }
+
+    func record(_ certificate: IssuedCertificate, for identity: SPIFFEID, node: String) -> CertificateRecord {
+        CertificateRecord(
+            serial: certificate.serial, identity: identity.description, node: node, notBefore: certificate.notBefore,
+            notAfter: certificate.notAfter)
+    }
+
+    func issued(_ record: CertificateRecord, _ kind: ControlMetrics.CertificateKind) {
+        self.metrics.issued(kind)
+        self.logger.info(
+            "a certificate was issued",
+            metadata: [
+                "identity": "\(record.identity)", "node.id": "\(record.node)", "serial": "\(record.serial)",
+                "expires": "\(record.notAfter)",
+            ])
+    }
+}
+
+extension StoreError {
+    /// The store's refusal as an answer to a node.
+    var rpcError: RPCError {
+        switch self.code {
+        case .tokenRefused: RPCError(code: .unauthenticated, message: self.message)
+        case .notFound: RPCError(code: .unauthenticated, message: self.message)
+        case .conflict: RPCError(code: .permissionDenied, message: self.message)
+        case .corrupt, .foreign, .unavailable:
+            RPCError(code: .unavailable, message: "the control plane cannot use its store")
+        }
+    }
+}

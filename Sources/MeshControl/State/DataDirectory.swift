@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Crypto
+import Foundation
+@preconcurrency import Glibc
+import MeshIdentity
+import MeshModel
+import MeshStore
+
+/// The control plane's directory: one process at a time holds it.
+package final class DataDirectory: Sendable {
+    /// Where virtual addresses come from.
+    package static let virtualPrefix = IPPrefix(IPAddress(ipv4: 0xf0f0_0000), length: 16)
+
+    package let path: String
+    private let lock: CInt
+
+    package var databasePath: String { self.path + "/control.db" }
+    /// The authority's certificate and key in one file: there is never one without the other.
+    package var authorityPath: String { self.path + "/ca.pem" }
+    /// The authority's certificate alone, for whoever needs to trust it.
+    package var certificatePath: String { self.path + "/ca.crt" }
+    package var adminTokenPath: String { self.path + "/admin.token" }
+
+    /// Makes the directory if need be and takes its lock, which the kernel gives back when the process ends.
+    package init(_ path: String) throws {
+        self.path = path
+        try PrivateFile.prepareDirectory(path)
+        let name = path + "/lock"
+        try PrivateFile.prepare(name)
+        self.lock = open(name, O_RDWR | O_CLOEXEC)
+        guard self.lock >= 0 else {
+            throw ControlError("cannot open \(name): \(String(cString: strerror(errno)))")
+        }
+        guard flock(self.lock, LOCK_EX | LOCK_NB) == 0 else {
+            close(self.lock)
+            throw ControlError(
+                "\(path) is in use by another nodemesh-control: stop that one, or give this one its own --data-dir")
+        }
+    }
+
+    deinit { close(self.lock) }
+
+    package func openStore() throws -> Store {
+        try Store(path: self.databasePath, virtualPrefix: Self.virtualPrefix)
+    }
+
+    /// The token that operators present; made at the first start.
+    package func adminToken() throws -> String {
+        if let bytes = try PrivateFile.read(self.adminTokenPath, limit: 4096) {
+            try PrivateFile.prepare(self.adminTokenPath)
+            let token = String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+            guard token.utf8.count >= 16, token.utf8.allSatisfy({ (33...126).contains($0) }) else {
+                throw ControlError(
+                    "\(self.adminTokenPath) holds no usable token: write one of at least 16 printable characters, or "
+                        + "delete the file to get a new one")
+            }
+            return token
+        }
+        let token = Secret.make()
+        try PrivateFile.write((token + "\n").utf8, to: self.adminTokenPath)
+        return token
+    }
+
+    /// The mesh's authority; made at the first start.
+    ///
+    /// - Parameter isInUse: nodes hold certificates already, so that a missing authority is a loss and no first start.
+    package func authority(trustDomain: String, isInUse: Bool, now: Date) throws -> CertificateAuthority {
+        let authority: CertificateAuthority
+        if let bytes = try PrivateFile.read(self.authorityPath, limit: 65_536) {
+            try PrivateFile.prepare(self.authorityPath)
+            let text = String(decoding: bytes, as: UTF8.self)
+            let parts = text.components(separatedBy: "-----BEGIN PRIVATE KEY-----")
+            guard parts.count == 2 else {
+                throw ControlError(
+                    "\(self.authorityPath) is damaged: it must hold a certificate and then a private key in PEM; "
+                        + "restore it from a backup")
+            }
+            do {
+                authority = try CertificateAuthority(
+                    rootPEM: parts[0], keyPEM: "-----BEGIN PRIVATE KEY-----" + parts[1])
+            } catch {
+                throw ControlError("\(self.authorityPath) is damaged: \(error.message); restore it from a backup")
+            }
+        } else {
+            guard !isInUse else {
+                throw ControlError(
+                    "\(self.authorityPath) is missing, but nodes hold certificates from it: restore it from a backup, "
+                        + "or delete \(self.databasePath) as well and join every node again")
+            }
+            authority = try CertificateAuthority.create(trustDomain: trustDomain, now: now)
+            try PrivateFile.write((try authority.rootPEM() + authority.keyPEM + "\n").utf8, to: self.authorityPath)
+        }
+        guard authority.trustDomain == trustDomain else {
+            throw ControlError(
+                "the authority in \(self.authorityPath) is for the trust domain \(authority.trustDomain), not "
+                    + "\(trustDomain): set --trust-domain \(authority.trustDomain), or use another data directory")
+        }
+        try PrivateFile.write(try authority.rootPEM().utf8, to: self.certificatePath, mode: 0o644)
+        return authority
+    }
+}
+
+extension IPPrefix {
+    /// For a constant whose length fits its family; else the host prefix.
+    fileprivate init(_ address: IPAddress, length: Int) {
+        self = IPPrefix(address: address, length: length) ?? IPPrefix(address)
+    }
+}
