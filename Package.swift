@@ -79,7 +79,8 @@ let package = Package(
             name: "MeshAPI", dependencies: [grpc, protobuf, grpcProtobuf], exclude: ["proto"], swiftSettings: settings),
         .target(name: "MeshLinux", dependencies: ["CMeshLinux"], swiftSettings: settings),
         .target(
-            name: "MeshSteering", dependencies: ["CMeshABI", "CLibBPF", "MeshPrograms", "MeshModel", "MeshLinux", log],
+            name: "MeshSteering",
+            dependencies: ["CMeshABI", "CMeshLinux", "CLibBPF", "MeshPrograms", "MeshModel", "MeshLinux", log],
             swiftSettings: settings),
         .target(
             name: "MeshTunnel", dependencies: ["COpenSSL", "MeshModel", "MeshLinux"], swiftSettings: settings),
@@ -134,12 +135,19 @@ let package = Package(
             name: "MeshResourcesTests", dependencies: ["MeshResources", "MeshModel", "MeshAdminAPI"],
             swiftSettings: settings),
         .testTarget(
+            name: "KernelTests", dependencies: ["MeshSteering", "MeshLinux", "MeshModel", "CLibBPF", log],
+            swiftSettings: settings),
+        .testTarget(
             name: "MeshIdentityTests", dependencies: ["MeshIdentity", "MeshModel", x509, crypto],
             swiftSettings: settings),
         .testTarget(
             name: "MeshDiscoveryTests", dependencies: ["MeshDiscovery", "MeshModel", "MeshAPI", protobuf],
             swiftSettings: settings),
         .testTarget(name: "MeshLinuxTests", dependencies: ["MeshLinux"], swiftSettings: settings),
+        .testTarget(
+            name: "MeshSteeringTests",
+            dependencies: ["MeshSteering", "CMeshABI", "MeshPrograms", "MeshLinux", "MeshModel"],
+            swiftSettings: settings),
         .testTarget(
             name: "MeshStoreTests", dependencies: ["MeshStore", "MeshModel", "MeshResources", grdb],
             swiftSettings: settings),

@@ -124,11 +124,13 @@ extension Steering {
             if other.cgroup.contains(cgroup) || cgroup.contains(other.cgroup) {
                 throw SteeringError(
                     .conflict,
-                    "\(name): its cgroup \(cgroup.path) and that of workload \(other.id), \(other.cgroup.path), overlap")
+                    "\(name): its cgroup \(cgroup.path) and that of workload \(other.id), \(other.cgroup.path), overlap"
+                )
             }
             if other.cookie == cookie {
                 throw SteeringError(
-                    .conflict, "\(name): it shares the network namespace of workload \(other.id), which has no support yet")
+                    .conflict,
+                    "\(name): it shares the network namespace of workload \(other.id), which has no support yet")
             }
         }
     }

@@ -42,25 +42,42 @@ final class SteeringMaps: Sendable {
     static func create(
         in directory: String, capacities: SteeringConfiguration.Capacities
     ) throws(SteeringError) -> SteeringMaps {
+        try Self.create(capacities) { name, fd throws(SystemError) in
+            if name == Name.abi.rawValue {
+                try BPF.update(map: fd, key: UInt32(0), value: nm_abi(version: UInt32(NM_ABI_VERSION), pad: 0))
+            }
+            try BPF.pin(fd, at: directory + "/" + name)
+        }
+    }
+
+    /// Maps that end with this value, for trying programs.
+    static func unpinned() throws(SteeringError) -> SteeringMaps {
+        var capacities = SteeringConfiguration.Capacities()
+        capacities.flows = 64
+        return try Self.create(capacities) { _, _ throws(SystemError) in }
+    }
+
+    private static func create(
+        _ capacities: SteeringConfiguration.Capacities, _ prepare: (String, CInt) throws(SystemError) -> Void
+    ) throws(SteeringError) -> SteeringMaps {
         let sizes: [Name: UInt32] = [
             .origins: capacities.flows, .proxied: capacities.flows, .prefixes: capacities.prefixes,
             .namespaces: capacities.workloads, .listeners: capacities.workloads, .enrolled: capacities.workloads,
         ]
+        var maps: [String: Map] = [:]
         let resize = Dictionary(uniqueKeysWithValues: sizes.map { ($0.key.rawValue, $0.value) })
         try ProgramLoader.createMaps(resize: resize) { name, fd throws(SteeringError) in
             do throws(SystemError) {
-                if name == Name.abi.rawValue {
-                    try BPF.update(map: fd, key: UInt32(0), value: nm_abi(version: UInt32(NM_ABI_VERSION), pad: 0))
-                }
-                try BPF.pin(fd, at: directory + "/" + name)
+                maps[name] = Map(FileDescriptor(owning: try systemCall("fcntl") { fcntl(fd, F_DUPFD_CLOEXEC, 0) }))
+                try prepare(name, fd)
             } catch {
                 throw SteeringError(.load, "eBPF map \(name): \(error)")
             }
         }
-        guard let maps = try Self.open(pinnedIn: directory) else {
-            throw SteeringError(.load, "eBPF maps in \(directory) are not what was just made there")
+        guard Name.allCases.allSatisfy({ maps[$0.rawValue] != nil }) else {
+            throw SteeringError(.load, "the eBPF object of the maps lacks one")
         }
-        return maps
+        return SteeringMaps(maps)
     }
 
     /// The maps pinned in `directory`; nil unless all are there and have the layout this build expects.

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+import Glibc
+import Logging
+import MeshLinux
+import MeshModel
+import MeshSteering
+import Synchronization
+import Testing
+
+/// Two namespaces and two cgroups of a test's own:
+///
+///     outside 10.77.0.1 --- eth0 --- 10.77.0.2 inside (the workload's namespace; default route to outside)
+///
+/// The test process is the proxy: it lives in the proxy cgroup, and steps into the workload's for a moment to make the
+/// workload's sockets (a socket belongs to the cgroup its creator was in).
+final class Sandbox: Sendable {
+    private static let number = Mutex(0)
+
+    let instance: String
+    private let home: Cgroup
+    private let parent: String
+    let proxy: Cgroup
+    let workload: Cgroup
+    private let namespaces: Mutex<(inside: NetworkNamespace?, outside: NetworkNamespace?)>
+    private let inodes: [UInt64]
+    /// Nil while "the daemon" is down.
+    private let current = Mutex<Steering?>(nil)
+    let failMode: SteeringConfiguration.FailMode
+
+    /// Runs `body` in a sandbox with a daemon, and checks that nothing is left of it.
+    static func run(
+        failMode: SteeringConfiguration.FailMode = .closed, prefixes: [String] = ["240.240.0.0/16", "fd00:77::/32"],
+        isEnrolled: Bool = true, _ body: (Sandbox) throws -> Void
+    ) throws {
+        try #require(geteuid() == 0, "kernel tests need root")
+        let sandbox = try Sandbox(failMode: failMode)
+        do {
+            try sandbox.start()
+            try sandbox.steering.setPrefixes(prefixes.compactMap { IPPrefix($0) })
+            if isEnrolled { try sandbox.enrol() }
+            try body(sandbox)
+        } catch {
+            try sandbox.close()
+            throw error
+        }
+        try sandbox.close()
+    }
+
+    private init(failMode: SteeringConfiguration.FailMode) throws {
+        let number = Self.number.withLock { number in
+            number += 1
+            return number
+        }
+        self.failMode = failMode
+        self.instance = "kerneltest-\(getpid())-\(number)"
+        self.home = try Cgroup(pid: getpid())
+        self.parent = try Cgroup.mountPoint() + "/" + self.instance
+        for path in [self.parent, self.parent + "/proxy", self.parent + "/workload"] {
+            try FileTree.makeDirectory(path)
+        }
+        self.proxy = try Cgroup(path: self.parent + "/proxy")
+        self.workload = try Cgroup(path: self.parent + "/workload")
+        let (inside, outside) = (try NetworkNamespace.create(), try NetworkNamespace.create())
+        self.inodes = [inside.inode, outside.inode]
+        self.namespaces = Mutex((inside, outside))
+        try self.proxy.add(pid: getpid())
+        let peer = "/proc/\(getpid())/fd/\(outside.raw)"
+        try Self.ip(inside, "link add eth0 type veth peer name eth0 netns \(peer)")
+        for (namespace, address) in [(inside, "10.77.0.2/24"), (outside, "10.77.0.1/24")] {
+            try Self.ip(namespace, "link set lo up")
+            try Self.ip(namespace, "addr add \(address) dev eth0")
+            try Self.ip(namespace, "link set eth0 up")
+        }
+        try Self.ip(inside, "route add default via 10.77.0.1")
+        try Self.ip(inside, "-6 addr add fd01::2/64 dev eth0 nodad")
+        try Self.ip(outside, "-6 addr add fd01::1/64 dev eth0 nodad")
+    }
+
+    private func close() throws {
+        self.stop()
+        try Steering.removeAll(instance: self.instance)
+        #expect(!FileTree.exists("/sys/fs/bpf/nodemesh/\(self.instance)"))
+        self.dropNamespaces()
+        try self.home.add(pid: getpid())
+        for path in [self.workload.path, self.proxy.path, self.parent] where FileTree.exists(path) {
+            _ = try systemCall("rmdir") { rmdir(path) }
+        }
+        let open = try FileTree.names(in: "/proc/self/fd") ?? []
+        let targets = Set(open.compactMap { try? FileTree.target(of: "/proc/self/fd/\($0)") })
+        for inode in self.inodes { #expect(!targets.contains("net:[\(inode)]")) }
+    }
+
+    func dropNamespaces() { self.namespaces.withLock { $0 = (nil, nil) } }
+
+    // MARK: The daemon
+
+    var steering: Steering {
+        self.current.withLock { steering in
+            guard let steering else { preconditionFailure("the daemon is down") }
+            return steering
+        }
+    }
+
+    func start() throws {
+        var configuration = SteeringConfiguration(instance: self.instance, proxyCgroup: self.proxy.path)
+        configuration.failMode = self.failMode
+        configuration.capacities.flows = 4_096
+        let steering = try Steering(
+            configuration: configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        self.current.withLock { $0 = steering }
+    }
+
+    /// As a crash would: nothing is unpinned.
+    func stop() { self.current.withLock { $0 = nil } }
+
+    func enrol(key: UInt32 = 7, inboundListeners: [TestSocket] = []) throws {
+        try self.steering.enrol(
+            Enrolment(
+                key: key, id: "default/test", cgroupPath: self.workload.path, namespace: self.inside,
+                addresses: [TestSocket.parse("10.77.0.2:1").ip, TestSocket.parse("[fd01::2]:1").ip],
+                inboundListeners: inboundListeners.map(\.fd)))
+    }
+
+    func counter(_ reason: Reason) -> UInt64 { self.steering.counters()[reason.name] ?? 0 }
+
+    func entries(_ map: String) -> Int? { self.steering.mapStatus().first { $0.name == map }?.entries }
+
+    // MARK: Sockets
+
+    var inside: NetworkNamespace { self.namespace(\.inside) }
+    var outside: NetworkNamespace { self.namespace(\.outside) }
+
+    private func namespace(_ path: KeyPath<(inside: NetworkNamespace?, outside: NetworkNamespace?), NetworkNamespace?>)
+        -> NetworkNamespace
+    {
+        self.namespaces.withLock { namespaces in
+            guard let namespace = namespaces[keyPath: path] else { preconditionFailure("the namespaces are gone") }
+            return namespace
+        }
+    }
+
+    /// Sockets of the workload's processes.
+    func applications(_ count: Int, family: CInt = AF_INET, type: __socket_type = SOCK_STREAM) throws -> [TestSocket] {
+        try self.workload.add(pid: getpid())
+        defer { try? self.proxy.add(pid: getpid()) }
+        return try self.inside.run { () throws(SystemError) in
+            var sockets: [TestSocket] = []
+            for _ in 0..<count {
+                let fd = try systemCall("socket") { Glibc.socket(family, CInt(type.rawValue), 0) }
+                sockets.append(TestSocket(fd: fd, family: family))
+            }
+            return sockets
+        }
+    }
+
+    func application(family: CInt = AF_INET, type: __socket_type = SOCK_STREAM) throws -> TestSocket {
+        let sockets = try self.applications(1, family: family, type: type)
+        return try #require(sockets.first)
+    }
+
+    /// A socket of the proxy in the workload's namespace.
+    func proxySocket() throws -> TestSocket { try self.socket(in: self.inside) }
+
+    /// A socket of somebody else on the network.
+    func stranger(family: CInt = AF_INET) throws -> TestSocket { try self.socket(in: self.outside, family: family) }
+
+    private func socket(in namespace: NetworkNamespace, family: CInt = AF_INET) throws -> TestSocket {
+        try namespace.run { () throws(SystemError) in
+            let fd = try systemCall("socket") { Glibc.socket(family, CInt(SOCK_STREAM.rawValue), 0) }
+            return TestSocket(fd: fd, family: family)
+        }
+    }
+
+    /// The proxy's listener for captured connects.
+    func outboundListener() throws -> TestSocket {
+        let listener = try self.proxySocket()
+        try listener.listen("127.0.0.1:15001")
+        return listener
+    }
+
+    func inboundListener() throws -> TestSocket {
+        let listener = try self.proxySocket()
+        try listener.listen("0.0.0.0:15006")
+        return listener
+    }
+
+    /// Runs `ip` inside a namespace.
+    static func ip(_ namespace: NetworkNamespace, _ arguments: String) throws {
+        let status = try namespace.run { () throws(SystemError) -> CInt in
+            let words = ["ip"] + arguments.split(separator: " ").map(String.init)
+            var argv: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
+            defer { for word in argv { free(word) } }
+            var pid = pid_t()
+            let code = posix_spawnp(&pid, "ip", nil, nil, &argv, environ)
+            if code != 0 { throw SystemError(call: "posix_spawn", errno: code) }
+            var status: CInt = 0
+            _ = try systemCall("waitpid") { waitpid(pid, &status, 0) }
+            return status
+        }
+        try #require(status == 0, "ip \(arguments)")
+    }
+}

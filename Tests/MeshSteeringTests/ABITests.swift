@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+import CMeshABI
+import MeshLinux
+import MeshModel
+import MeshPrograms
+import Testing
+
+@testable import MeshSteering
+
+struct ABITests {
+    @Test func structsHaveNoPaddingOfTheirOwn() {
+        // The kernel sees `size` bytes; a Swift stride beyond that would read past them in arrays.
+        #expect(MemoryLayout<nm_config>.size == 24)
+        #expect(MemoryLayout<nm_endpoint>.size == 20)
+        #expect(MemoryLayout<nm_workload>.size == 148)
+        #expect(MemoryLayout<nm_socket>.size == 28)
+        #expect(MemoryLayout<nm_flow_key>.size == 48)
+        #expect(MemoryLayout<nm_flow_value>.size == 24)
+        #expect(MemoryLayout<nm_prefix_key>.size == 20)
+        #expect(MemoryLayout<nm_enrolment>.size == 24)
+    }
+
+    @Test(arguments: ["10.1.2.3:80", "[2001:db8::1]:65535", "127.0.0.1:1"])
+    func endpointsSurvive(text: String) throws {
+        let address = try #require(SocketAddress(text))
+        #expect(nm_endpoint(address).socketAddress == address)
+    }
+
+    @Test func wordsAreInNetworkOrder() throws {
+        let words = try #require(IPAddress("1.2.3.4")).words
+        withUnsafeBytes(of: words) { #expect(Array($0) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 1, 2, 3, 4]) }
+    }
+
+    @Test(arguments: ["10.0.0.0/8", "0.0.0.0/0", "10.1.2.3/32", "fd00::/8", "::/0", "2001:db8::1/128"])
+    func prefixesSurvive(text: String) throws {
+        let prefix = try #require(IPPrefix(text))
+        #expect(IPPrefix(nm_prefix_key(prefix), family: prefix.family) == prefix)
+    }
+
+    @Test func aPrefixOfTheWrongFamilyIsNone() throws {
+        let prefix = try #require(IPPrefix("10.0.0.0/8"))
+        #expect(IPPrefix(nm_prefix_key(prefix), family: 6) == nil)
+    }
+
+    @Test func everyHookHasAProgram() {
+        let programs: [EmbeddedProgram] = [
+            .connect4, .connect6, .getpeername4, .getpeername6, .workloadSockops, .proxySockops, .inbound, .maps,
+        ]
+        for program in programs { #expect(program.object.prefix(4) == [0x7f, 0x45, 0x4c, 0x46], "\(program.name)") }
+    }
+
+    @Test(arguments: ["", "a/b", "..", "a.b", "ä", String(repeating: "x", count: 65)])
+    func badInstanceNamesAreRefused(name: String) {
+        #expect(throws: SteeringError.self) { try PinLayout(bpffs: "/sys/fs/bpf", instance: name) }
+    }
+
+    @Test func pinsLieBelowTheInstance() throws {
+        let layout = try PinLayout(bpffs: "/sys/fs/bpf", instance: "default")
+        #expect(layout.proxySockops == "/sys/fs/bpf/nodemesh/default/state/proxy/sockops")
+        #expect(layout.workload(42) == "/sys/fs/bpf/nodemesh/default/state/workloads/42")
+    }
+}
