@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import MeshLinux
 
-/// Where an instance keeps its pins.
+/// Where an instance keeps its pins. bpffs refuses names with dots.
 ///
 ///     <bpffs>/nodemesh/<instance>/            locked by the daemon that uses it
-///         state/                              complete: built as state.new and renamed
+///         state/                              complete: built as state-new and renamed
 ///             maps/nm_*
 ///             proxy/sockops
-///             workloads/<cgroup id>/<hook>    complete: built as <cgroup id>.new and renamed
+///             workloads/<cgroup id>/<hook>    complete: built as <cgroup id>-new and renamed
 ///         old-<n>/                            a former state of another ABI, until its workloads are enrolled again
 struct PinLayout: Sendable {
     let bpffs: String

@@ -38,7 +38,7 @@ extension Steering {
         try self.state.withLock { state throws(SteeringError) in
             do throws(SystemError) {
                 var vanished: [EnrolledCgroup] = []
-                for (key, entry) in state.enrolled where try !self.isAttached(entry.cgroup.id) {
+                for (key, entry) in state.enrolled where try !self.isAttached(entry.cgroup) {
                     state.enrolled[key] = nil
                     vanished.append(
                         EnrolledCgroup(
@@ -61,10 +61,12 @@ extension Steering {
         }
     }
 
-    /// Whether all links of a workload still lead somewhere: the kernel cuts them when a cgroup or namespace ends.
-    private func isAttached(_ cgroup: UInt64) throws(SystemError) -> Bool {
+    /// Whether the workload's cgroup is there and all its links lead somewhere. The kernel cuts them when a namespace
+    /// ends, and some time after a cgroup does: its last socket may live on.
+    private func isAttached(_ cgroup: Cgroup) throws(SystemError) -> Bool {
+        guard (try? Cgroup(path: cgroup.path))?.id == cgroup.id else { return false }
         for hook in Hook.allCases {
-            guard let link = try BPF.open(pinned: "\(self.layout.workload(cgroup))/\(hook.rawValue)") else {
+            guard let link = try BPF.open(pinned: "\(self.layout.workload(cgroup.id))/\(hook.rawValue)") else {
                 return false
             }
             let info = try BPF.info(ofLink: link.raw)

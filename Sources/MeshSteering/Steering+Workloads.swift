@@ -26,8 +26,8 @@ extension Steering {
                 let inbound = try ProgramLoader.load(.inbound, maps: self.maps, config: config)
                 try self.attachAll(
                     enrolment, cgroup: cgroup, slot: record.slot, inbound: inbound,
-                    directory: isNew ? directory + ".new" : directory)
-                if isNew { try FileTree.rename(directory + ".new", to: directory) }
+                    directory: isNew ? directory + "-new" : directory)
+                if isNew { try FileTree.rename(directory + "-new", to: directory) }
                 // The programs of another ABI version have served until here.
                 for old in try self.layout.oldStates() { try FileTree.remove("\(old)/workloads/\(cgroup.id)") }
             } catch {
@@ -259,7 +259,7 @@ extension Steering {
             ("connect4", { () throws(SystemError) in try FileTree.remove(directory + "/connect4") }),
             ("connect6", { () throws(SystemError) in try FileTree.remove(directory + "/connect6") }),
             ("links", { () throws(SystemError) in try FileTree.remove(directory) }),
-            ("links", { () throws(SystemError) in try FileTree.remove(directory + ".new") }),
+            ("links", { () throws(SystemError) in try FileTree.remove(directory + "-new") }),
             ("listener", { () throws(SystemError) in try BPF.delete(map: self.maps[.listeners], key: record.slot) }),
             ("namespace", { () throws(SystemError) in try BPF.delete(map: self.maps[.namespaces], key: record.netns) }),
             ("record", { () throws(SystemError) in try BPF.delete(map: self.maps[.enrolled], key: cgroup) }),

@@ -59,7 +59,7 @@ package final class Steering: Sendable {
         self.lock = try layout.lock()
 
         let adopted = try Self.adopt(layout, logger: logger)
-        let temporary = layout.state + ".new"
+        let temporary = layout.state + "-new"
         let maps: SteeringMaps
         if let adopted {
             maps = adopted
@@ -83,7 +83,7 @@ package final class Steering: Sendable {
     private static func adopt(_ layout: PinLayout, logger: Logger) throws(SteeringError) -> SteeringMaps? {
         do throws(SystemError) {
             // What a crash left half-built.
-            try FileTree.remove(layout.state + ".new")
+            try FileTree.remove(layout.state + "-new")
             guard FileTree.exists(layout.state) else { return nil }
         } catch {
             throw SteeringError(.bpffs, "\(layout.directory): \(error)")

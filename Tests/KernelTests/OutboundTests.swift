@@ -217,7 +217,7 @@ extension KernelTests {
                 let (outbound, inbound) = (try sandbox.outboundListener(), try sandbox.inboundListener())
                 try sandbox.steering.setInboundListeners(7, [inbound.fd])
                 try sandbox.application().connect("10.77.0.1:8080")
-                #expect(sandbox.steering.originalDestination(of: try outbound.accept().socket.fd) != nil)
+                #expect(try sandbox.nextDestination(outbound) != nil)
             }
         }
     }

@@ -178,6 +178,12 @@ final class Sandbox: Sendable {
         return listener
     }
 
+    /// What the daemon learns about the next connection that `listener` accepts.
+    func nextDestination(_ listener: TestSocket) throws -> OriginalDestination? {
+        let accepted = try listener.accept().socket
+        return withExtendedLifetime(accepted) { self.steering.originalDestination(of: accepted.fd) }
+    }
+
     func inboundListener() throws -> TestSocket {
         let listener = try self.proxySocket()
         try listener.listen("0.0.0.0:15006")
