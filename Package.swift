@@ -143,6 +143,13 @@ let package = Package(
         .testTarget(
             name: "MeshDiscoveryTests", dependencies: ["MeshDiscovery", "MeshModel", "MeshAPI", protobuf],
             swiftSettings: settings),
+        .testTarget(
+            name: "MeshAgentTests",
+            dependencies: [
+                "MeshAgent", "MeshIdentity", "MeshDiscovery", "MeshAPI", "MeshModel", "MeshAdminAPI", grpc,
+                grpcTransport, protobuf, nio, nioTLS, x509, log,
+            ],
+            swiftSettings: settings),
         .testTarget(name: "MeshLinuxTests", dependencies: ["MeshLinux"], swiftSettings: settings),
         .testTarget(
             name: "MeshSteeringTests",

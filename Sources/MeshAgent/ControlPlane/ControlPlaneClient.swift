@@ -133,8 +133,7 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
                 backoff.reset()
             } catch {
                 if Task.isCancelled { return }
-                self.lost(error)
-                if self.state.withLock({ $0.isProven }) { backoff.reset() }
+                if self.lost(error) { backoff.reset() }
                 do { try await self.clock.sleep(for: backoff.next(jitter: self.clock.jitter())) } catch { return }
             }
         }
@@ -162,16 +161,20 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
         }
     }
 
-    private func lost(_ error: any Error) {
+    /// - Returns: whether the session had worked before.
+    private func lost(_ error: any Error) -> Bool {
         let text = (error as? ControlPlaneError)?.message ?? "\(error)"
-        let isNew = self.state.withLock { state in
-            defer { state.status.lastError = text }
-            return state.status.lastError != text || state.isProven
+        let (wasProven, isNew) = self.state.withLock { state in
+            let result = (state.isProven, state.isProven || state.status.lastError != text)
+            state.isProven = false
+            state.status.lastError = text
+            return result
         }
         // The same failure over and over is said once.
         self.logger.log(
             level: isNew ? .warning : .debug, "the connection to the control plane is down",
             metadata: ["error": "\(text)"])
+        return wasProven
     }
 
     private func confirmed() {
