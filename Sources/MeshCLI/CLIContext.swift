@@ -13,11 +13,11 @@ package struct CLIContext: Sendable {
     /// The time that ages and expiries are measured from.
     package var now: @Sendable () -> Date
     /// Asks the running kernel for each feature the mesh uses.
-    package var probeKernel: @Sendable () -> [KernelFeature]
+    package var probeKernel: @Sendable () -> [FeatureCheck]
 
     package init(
         environment: [String: String], console: any Console, transport: any APITransport,
-        now: @escaping @Sendable () -> Date, probeKernel: @escaping @Sendable () -> [KernelFeature]
+        now: @escaping @Sendable () -> Date, probeKernel: @escaping @Sendable () -> [FeatureCheck]
     ) {
         self.environment = environment
         self.console = console
@@ -31,7 +31,7 @@ package struct CLIContext: Sendable {
         console: StandardConsole(),
         transport: HTTPTransport(),
         now: { Date() },
-        probeKernel: { KernelFeature.ofRunningKernel() })
+        probeKernel: { FeatureCheck.ofRunningKernel() })
 
     /// Colours only for a person who did not decline them (https://no-color.org).
     package var usesColor: Bool {

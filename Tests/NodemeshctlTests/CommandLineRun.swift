@@ -14,7 +14,7 @@ struct CommandLineRun {
 
     init(
         _ line: String, transport: StubTransport = StubTransport([:]), environment: [String: String] = [:],
-        input: String = "", isTerminal: Bool = false, kernel: [KernelFeature] = []
+        input: String = "", isTerminal: Bool = false, kernel: [FeatureCheck] = []
     ) async {
         await self.init(
             line.split(separator: " ").map(String.init), transport: transport, environment: environment, input: input,
@@ -23,7 +23,7 @@ struct CommandLineRun {
 
     init(
         _ arguments: [String], transport: StubTransport = StubTransport([:]), environment: [String: String] = [:],
-        input: String = "", isTerminal: Bool = false, kernel: [KernelFeature] = []
+        input: String = "", isTerminal: Bool = false, kernel: [FeatureCheck] = []
     ) async {
         let console = CapturingConsole(input: input, isTerminal: isTerminal)
         let context = CLIContext(

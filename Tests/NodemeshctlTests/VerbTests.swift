@@ -68,7 +68,7 @@ struct VerbTests {
     }
 
     @Test func checkFailsWithoutARequiredFeature() async {
-        let present = KernelFeature(
+        let present = FeatureCheck(
             feature: "cgroup/connect4", isPresent: true, detail: "attached", whatIsLostWithoutIt: "everything",
             isRequired: true)
         var optional = present

@@ -24,7 +24,7 @@ package enum ResourceTable {
         switch kind {
         case "Service":
             [
-                Detail(title: "ADDRESS") { Cell($0["spec"]["clusterIP"].text ?? $0["status"]["address"].text) },
+                Detail(title: "ADDRESS") { Self.address($0["spec"]) },
                 Detail(title: "PORTS") { Cell($0["spec"]["ports"].elements.map(Self.port)) },
                 Detail(title: "SELECTOR") { Self.labels($0["spec"]["selector"]) },
             ]
@@ -54,6 +54,12 @@ package enum ResourceTable {
     }
 
     private static func labels(_ value: JSONValue) -> Cell { Cell(value.members.compactMapValues(\.text)) }
+
+    /// The one that was asked for; `service list --all` shows the one that was assigned.
+    private static func address(_ spec: JSONValue) -> Cell {
+        let all = spec["clusterIPs"].elements.compactMap(\.text)
+        return all.isEmpty ? Cell(spec["clusterIP"].text ?? "automatic") : Cell(all)
+    }
 
     private static func port(_ value: JSONValue) -> String {
         let port = value["port"].text ?? "?"

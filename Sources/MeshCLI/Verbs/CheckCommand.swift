@@ -10,7 +10,7 @@ package struct CheckCommand: AsyncParsableCommand {
         commandName: "check",
         abstract: "Show which kernel features the mesh needs, and what is lost without each.",
         discussion:
-            "Asks the running kernel, not the daemon. Needs root to try the eBPF features. Exits 1 if a required one is missing."
+            "Tries each on this machine and leaves nothing behind; no daemon is asked. Needs root. Exits 1 if a required one is missing."
     )
 
     @OptionGroup(title: "Output") package var output: OutputOptions

@@ -10,7 +10,7 @@ package struct DeleteCommand: AsyncParsableCommand {
         commandName: "delete",
         abstract: "Delete resources, by file or by name.",
         discussion: """
-            With -f, everything that the files name is deleted or, if one of them cannot be, nothing.
+            With -f, everything that the files name is deleted or, if one thing does not exist or cannot be, nothing.
 
             EXAMPLES
               nodemeshctl delete -f policies/
@@ -56,10 +56,11 @@ package struct DeleteCommand: AsyncParsableCommand {
     package func run() async throws {
         let client = try self.controlPlane.client()
         let printer = Printer(self.output)
+        guard let kind = self.kind, let text = self.name else {
+            let target = "/v1/delete" + (self.ignoreNotFound ? "?ignoreNotFound=true" : "")
+            return try await ResourceRequest.send(self.files, to: target, client, printer)
+        }
         do {
-            guard let kind = self.kind, let text = self.name else {
-                return try await ResourceRequest.send(self.files, to: "/v1/delete", client, printer)
-            }
             let name = try ResourceName(text, namespace: self.namespace)
             let target = "/v1/resources/\(kind.text)/\(name.namespace)/\(APIRequest.encode(name.name))"
             _ = try await client.send(APIRequest(.delete, target))

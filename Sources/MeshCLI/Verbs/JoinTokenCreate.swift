@@ -16,7 +16,7 @@ package struct JoinTokenCreate: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "How long it works, such as 90s, 15m, 2h or 1d. (default: the control plane's)", valueName: "duration"),
+            "How long it works, such as 90s, 15m, 2h or 1d. (default: 1h)", valueName: "duration"),
         transform: Values.duration)
     package var ttl: Int?
 

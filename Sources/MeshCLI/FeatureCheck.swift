@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MeshSteering
 
 /// One kernel feature that the mesh uses, and what the running kernel said.
-package struct KernelFeature: Codable, Sendable, Hashable {
+package struct FeatureCheck: Codable, Sendable, Hashable {
     package var feature: String
     package var isPresent: Bool
     /// What was found.
@@ -21,7 +22,7 @@ package struct KernelFeature: Codable, Sendable, Hashable {
     }
 }
 
-extension KernelFeature: TableDisplayable {
+extension FeatureCheck: TableDisplayable {
     package static let columns: [Column] = [
         "FEATURE", "STATE", "DETAIL", "WITHOUT IT", Column("REQUIRED", isWide: true),
     ]
@@ -39,6 +40,13 @@ extension KernelFeature: TableDisplayable {
     }
 }
 
-extension KernelFeature {
-    static func ofRunningKernel() -> [KernelFeature] { [] }
+extension FeatureCheck {
+    /// Tries each feature on this machine; nothing is left behind.
+    static func ofRunningKernel() -> [FeatureCheck] {
+        KernelProbe.run().map {
+            FeatureCheck(
+                feature: $0.name, isPresent: $0.isPresent, detail: $0.detail, whatIsLostWithoutIt: $0.loss,
+                isRequired: $0.isRequired)
+        }
+    }
 }
