@@ -151,7 +151,7 @@ extension TwoNodes {
         private static func issue(_ wanted: Refused) throws -> Files {
             let name = wanted.testDescription.replacingOccurrences(of: " ", with: "-")
                 .replacingOccurrences(of: ",", with: "")
-            let authority = wanted.isOurs ? ["\(Self.control)/ca.pem", "\(Self.control)/ca.key"] : []
+            let authority = wanted.isOurs ? ["\(Self.control)/ca.pem", "\(Self.control)/ca.pem"] : []
             let made = try Program.run(
                 ["\(Lab.resources)/issue.sh", Self.directory, name, wanted.identity, wanted.start, wanted.end]
                     + authority)
@@ -191,8 +191,8 @@ extension TwoNodes {
                 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out \(name).key 2>/dev/null
                 openssl req -new -key \(name).key -subj / -addext subjectAltName=URI:\(identity) -out \(name).csr
                 /usr/bin/python3 \(Lab.resources)/sign_request.py \(name).csr \(identity) >\(name).bin
-                curl -sS --http2 --max-time 15 \(asNode ? "--cert \(data)/node.pem --key \(data)/node.key" : "") \
-                    --cacert \(Self.control)/ca.pem --connect-to nodemesh-control:15012:10.200.0.1:15012 \
+                curl -sS --http2 --max-time 15 \(asNode ? "--cert \(data)/node.pem --key \(data)/node.pem" : "") \
+                    --cacert \(Self.control)/ca.crt --connect-to nodemesh-control:15012:10.200.0.1:15012 \
                     -H 'content-type: application/grpc' -H 'te: trailers' --data-binary @\(name).bin -D - -o - \
                     https://nodemesh-control:15012/istio.v1.auth.IstioCertificateService/CreateCertificate
                 """
