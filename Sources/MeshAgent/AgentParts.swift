@@ -63,9 +63,7 @@ struct AgentParts: Sendable {
             store: EnrolmentStore(dataDirectory: configuration.dataDirectory), inspector: HostInspector(),
             plane: KernelPlane(proxy: proxy, steering: steering, logger: logger), logger: logger
         ) { entries in
-            let identities = Self.identities(of: entries, trustDomain: trustDomain)
-            await views.update(local: identities)
-            certificates.setIdentities(Set(identities.values))
+            await views.update(local: Self.identities(of: entries, trustDomain: trustDomain))
             control.setRegistration(
                 NodeRegistration(
                     addresses: addresses, tunnelPort: MeshPorts.tunnel,
@@ -82,7 +80,8 @@ struct AgentParts: Sendable {
         self.control = control
         self.certificates = certificates
         self.conductor = Conductor(
-            news: news, registry: registry, views: views, certificates: certificates, refusals: refusals,
+            news: news, trustDomain: trustDomain, registry: registry, views: views, certificates: certificates,
+            refusals: refusals,
             steering: steering, telemetry: telemetry, proxy: proxy, logger: logger)
         self.inventory = Inventory(
             settings: configuration, startedAt: Date(), loops: loops, proxy: proxy, steering: steering,
@@ -119,12 +118,7 @@ struct AgentParts: Sendable {
         of entries: [WorkloadRegistry.Entry], trustDomain: String
     ) -> [WorkloadID: SPIFFEID] {
         var identities: [WorkloadID: SPIFFEID] = [:]
-        for entry in entries {
-            identities[entry.id] = SPIFFEID(
-                trustDomain: trustDomain,
-                subject: .workload(
-                    namespace: entry.request.namespace, serviceAccount: entry.request.serviceAccount))
-        }
+        for entry in entries { identities[entry.id] = entry.identity(in: trustDomain) }
         return identities
     }
 }

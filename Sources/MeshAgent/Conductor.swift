@@ -35,6 +35,7 @@ struct News: Sendable {
 /// has to be looked after now and then.
 struct Conductor: ServiceLifecycle.Service {
     let news: News
+    let trustDomain: String
     let registry: WorkloadRegistry
     let views: ViewBuilder
     let certificates: CertificateManager
@@ -59,8 +60,7 @@ struct Conductor: ServiceLifecycle.Service {
                 }
                 group.addTask {
                     for await list in self.news.registrationStream {
-                        self.refusals.current = list
-                        self.certificates.retryMissing()
+                        await self.registered(refused: list)
                     }
                 }
                 group.addTask { await self.look() }
@@ -68,6 +68,14 @@ struct Conductor: ServiceLifecycle.Service {
             }
         }
         await self.proxy.drain(deadline: Self.drain)
+    }
+
+    /// Certificates come after registration: the control plane signs only for what it knows to run here.
+    private func registered(refused: [WorkloadID: String]) async {
+        self.refusals.current = refused
+        let accepted = await self.registry.all.filter { refused[$0.id] == nil }
+        self.certificates.setIdentities(Set(accepted.compactMap { $0.identity(in: self.trustDomain) }))
+        self.certificates.retryMissing()
     }
 
     private func look() async {

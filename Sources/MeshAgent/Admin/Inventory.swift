@@ -72,12 +72,7 @@ struct Inventory: AdminBackend {
         certificates: [CertificateSummary]
     ) -> EnrolledWorkload {
         let trustDomain = snapshot?.settings.trustDomain ?? ""
-        let identity =
-            SPIFFEID(
-                trustDomain: trustDomain,
-                subject: .workload(
-                    namespace: entry.request.namespace, serviceAccount: entry.request.serviceAccount))?.description
-            ?? ""
+        let identity = entry.identity(in: trustDomain)?.description ?? ""
         let certificate = certificates.first { $0.identity == identity && $0.state != "pending" }
         let isKnown = snapshot?.workload(entry.id)?.node == snapshot?.localNode
         let refusal = refusals[entry.id]
@@ -113,13 +108,10 @@ struct Inventory: AdminBackend {
                 addresses: service.addresses.map(\.description),
                 ports: service.ports.map { .init(port: Int($0.servicePort), targetPort: Int($0.targetPort)) },
                 endpoints: snapshot.workloads(backing: service.id).flatMap { workload in
-                    (workload.services[service.id] ?? []).flatMap { port in
-                        workload.addresses.filter(\.isIPv4).map { address in
-                            .init(
-                                workload: workload.id.description, node: workload.node,
-                                address: SocketAddress(ip: address, port: port.targetPort).description,
-                                isHealthy: workload.isHealthy)
-                        }
+                    workload.addresses.filter(\.isIPv4).map { address in
+                        .init(
+                            workload: workload.id.description, node: workload.node, address: address.description,
+                            isHealthy: workload.isHealthy)
                     }
                 })
         }

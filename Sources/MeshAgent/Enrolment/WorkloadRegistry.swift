@@ -13,6 +13,13 @@ package actor WorkloadRegistry {
         package let key: UInt32
         package let workload: InspectedWorkload
         package var id: WorkloadID { WorkloadID(namespace: self.request.namespace, name: self.request.name) }
+
+        package func identity(in trustDomain: String) -> SPIFFEID? {
+            SPIFFEID(
+                trustDomain: trustDomain,
+                subject: .workload(
+                    namespace: self.request.namespace, serviceAccount: self.request.serviceAccount))
+        }
     }
 
     /// A node runs at most this many workloads; the kernel maps have room for as many.
