@@ -37,13 +37,14 @@ enum VirtualAddresses {
         let usable = size - Self.reserved - 1
         let start = Self.hash(key) % usable
         let before = now.addingTimeInterval(-Self.quarantine).stored
-        let taken = Set(
-            try String.fetchAll(
-                db, sql: "SELECT address FROM addresses WHERE releasedAt IS NULL OR releasedAt > ?",
-                arguments: [before]))
         for step in 0..<usable {
             let address = IPAddress(ipv4: base + Self.reserved + (start + step) % usable)
-            if taken.contains(address.description) { continue }
+            let isTaken = try Bool.fetchOne(
+                db,
+                sql: """
+                    SELECT EXISTS (SELECT 1 FROM addresses WHERE address = ? AND (releasedAt IS NULL OR releasedAt > ?))
+                    """, arguments: [address.description, before])
+            if isTaken == true { continue }
             try Self.take(address, for: key, automatic: true, db)
             return true
         }

@@ -24,8 +24,8 @@ extension Fixture {
         var request = Nodemesh_V1_JoinRequest()
         request.token = token
         request.nodeName = name
-        request.csr = try SigningRequest.make(
-            key: key, identity: try #require(SPIFFEID(trustDomain: "mesh.internal", subject: .node(name))))
+        let identity = try #require(SPIFFEID("spiffe://mesh.internal/node/\(name)"))
+        request.csr = try SigningRequest.make(key: key, identity: identity)
         return request
     }
 }

@@ -193,7 +193,8 @@ import X509
         _ identity: String, key: IdentityKey = IdentityKey(), csrFor other: String? = nil
     ) throws -> Istio_V1_Auth_IstioCertificateRequest {
         var request = Istio_V1_Auth_IstioCertificateRequest()
-        request.csr = try SigningRequest.make(key: key, identity: try #require(SPIFFEID(other ?? identity)))
+        let named = try #require(SPIFFEID(other ?? identity))
+        request.csr = try SigningRequest.make(key: key, identity: named)
         request.metadata = Google_Protobuf_Struct(
             fields: ["ImpersonatedIdentity": Google_Protobuf_Value(stringValue: identity)])
         return request
