@@ -139,8 +139,8 @@ package struct ControlPlane: Sendable {
                 store: self.store, liveness: self.liveness, publisher: self.publisher,
                 credentials: self.credentials, logger: self.logger),
             NodeServer(
-                server: self.nodeServer, discovery: self.discovery, address: configuration.grpcListen.description,
-                logger: self.logger),
+                server: self.nodeServer, transport: self.transport, discovery: self.discovery,
+                address: configuration.grpcListen.description, logger: self.logger),
             HTTPListener(
                 application: operators, name: "operators", address: configuration.apiListen, flag: "--api-listen"),
             HTTPListener(

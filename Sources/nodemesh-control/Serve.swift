@@ -64,15 +64,19 @@ struct Serve: AsyncParsableCommand {
     }
 
     private func readConfiguration() throws -> ControlConfiguration {
+        var (problems, file) = ([String](), (name: String, text: String)?.none)
+        do { file = try self.file() } catch { problems = error.problems }
         do {
-            return try ControlConfigurationReader.read(file: try self.file(), flags: self.flags())
-        } catch let error as ConfigurationError {
-            for problem in error.problems { Console.error("nodemesh-control: \(problem)") }
-            throw ExitCode(2)
+            let configuration = try ControlConfigurationReader.read(file: file, flags: self.flags())
+            if problems.isEmpty { return configuration }
+        } catch {
+            problems += error.problems
         }
+        for problem in problems { Console.error("nodemesh-control: \(problem)") }
+        throw ExitCode(2)
     }
 
-    private func file() throws -> (name: String, text: String)? {
+    private func file() throws(ConfigurationError) -> (name: String, text: String)? {
         if self.configurationFile == nil, !FileManager.default.fileExists(atPath: Self.defaultFile) { return nil }
         let name = self.configurationFile ?? Self.defaultFile
         do {

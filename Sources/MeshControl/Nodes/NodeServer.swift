@@ -9,15 +9,20 @@ import ServiceLifecycle
 /// The gRPC server for nodes under the process's life cycle.
 struct NodeServer: Service {
     let server: GRPCServer<HTTP2ServerTransport.Posix>
+    let transport: HTTP2ServerTransport.Posix
     let discovery: DiscoveryServer
     let address: String
     let logger: Logger
 
     func run() async throws {
-        self.logger.info("listening for nodes", metadata: ["address": "\(self.address)"])
         do {
             try await withGracefulShutdownHandler {
-                try await self.server.serve()
+                async let served: Void = self.server.serve()
+                // Answers once the address is bound, or throws when it never will be.
+                if (try? await self.transport.listeningAddress) != nil {
+                    self.logger.info("listening for nodes", metadata: ["address": "\(self.address)"])
+                }
+                try await served
             } onGracefulShutdown: {
                 // Streams never end by themselves.
                 self.discovery.shutDown()

@@ -120,6 +120,7 @@ extension MeshPublisher: ServiceLifecycle.Service {
                 do {
                     _ = try await self.view()
                 } catch {
+                    if Task.isCancelled { return }
                     // Nodes keep the last view: nothing half right is ever sent.
                     self.logger.error("the mesh cannot be published", metadata: ["error": "\(error)"])
                     try? await Task.sleep(for: .seconds(1))
