@@ -330,8 +330,8 @@ class Lab:
 
         def endpoints(services):
             return sorted(
-                (service["namespace"], service["name"], tuple(sorted(
-                    (one["workload"], one["address"], one["isHealthy"]) for one in service["endpoints"])))
+                (service["namespace"], service["name"],
+                 sorted({(one["workload"], one["isHealthy"]) for one in service["endpoints"]}))
                 for service in services
             )
 
