@@ -2,7 +2,8 @@
 
 import Foundation
 
-/// `POST /v1/apply` (YAML or JSON documents; `?dryRun=true` validates only) and `POST /v1/delete` answer with this.
+/// `POST /v1/apply` (YAML or JSON documents; `?dryRun=true` validates only) and `POST /v1/delete` (also
+/// `?ignoreNotFound=true`: what does not exist is `unchanged`) answer with this.
 package struct ApplyResponse: Codable, Sendable, Hashable {
     package var results: [ApplyResult]
     package init(results: [ApplyResult]) { self.results = results }

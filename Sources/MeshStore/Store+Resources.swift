@@ -26,22 +26,27 @@ extension Store {
     }
 
     /// Removes all of `keys`, or none when one of them is not stored.
+    ///
+    /// - Parameter ignoringAbsent: what is not stored is `unchanged` instead, and the others go.
     package func delete(
-        _ keys: [ResourceKey], dryRun: Bool = false, now: Date = Date(),
+        _ keys: [ResourceKey], dryRun: Bool = false, ignoringAbsent: Bool = false, now: Date = Date(),
         check: @escaping @Sendable (StoreSnapshot) throws -> Void = { _ in }
     ) async throws(StoreError) -> [ResourceOutcome] {
         try await self.change(dryRun: dryRun, check: check) { db in
+            var absent = Set<ResourceKey>()
             for key in Set(keys) {
                 try db.execute(
                     sql: "DELETE FROM resources WHERE kind = ? AND namespace = ? AND name = ?",
                     arguments: [key.kind.rawValue, key.namespace, key.name])
                 guard db.changesCount == 1 else {
-                    throw StoreError(.notFound, "there is no \(key)")
+                    guard ignoringAbsent else { throw StoreError(.notFound, "there is no \(key)") }
+                    absent.insert(key)
+                    continue
                 }
                 try VirtualAddresses.release(key, now: now, db)
                 _ = try Self.nextRevision(db)
             }
-            return keys.map { _ in .deleted }
+            return keys.map { absent.contains($0) ? .unchanged : .deleted }
         }
     }
 

@@ -48,6 +48,9 @@ import Testing
         let error = await #expect(throws: StoreError.self) { try await store.delete([key("a"), key("absent")]) }
         #expect(error?.code == .notFound)
         #expect(try await store.resources().count == 1)
+        let outcomes = try await store.delete([key("absent"), key("a")], ignoringAbsent: true)
+        #expect(outcomes == [.unchanged, .deleted])
+        #expect(try await store.resources().isEmpty)
     }
 
     @Test func aCheckSeesTheResultAndRefusesAllOfIt() async throws {

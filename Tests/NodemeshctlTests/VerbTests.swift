@@ -148,6 +148,20 @@ struct VerbTests {
         #expect(stub.sent.count == 1)
     }
 
+    @Test func deleteByFileIsOneRequest() async throws {
+        let answer = ApplyResponse(results: [
+            .init(kind: "Service", namespace: "shop", name: "web", outcome: .unchanged)
+        ])
+        let stub = StubTransport(
+            ["POST /v1/delete?ignoreNotFound=true": .response(200, try self.json(answer))],
+            otherwise: .response(404, #"{"error":"there is no Service shop/web","problems":[]}"#))
+        let run = await CommandLineRun("delete -f - --ignore-not-found", transport: stub, input: "kind: Service\n")
+        #expect(run.output.contains("unchanged"))
+        // An absent thing among others has kept the others: that is no success.
+        let strict = await CommandLineRun("delete -f -", transport: stub, input: "kind: Service\n")
+        #expect(strict.status == .notFound)
+    }
+
     @Test func getAsksForTheNamespaceThatIsMeant() async {
         let policy =
             #"{"apiVersion":"security.istio.io/v1","kind":"AuthorizationPolicy","metadata":{"name":"deny","#

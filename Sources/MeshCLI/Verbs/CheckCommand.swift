@@ -35,7 +35,11 @@ package struct CheckCommand: AsyncParsableCommand {
             throw CLIError(
                 "\(missing.count) required \(missing.count == 1 ? "feature is" : "features are") missing: "
                     + missing.map(\.feature).joined(separator: ", "),
-                hints: ["nodemeshd does not start without them. Run as root if this was not."])
+                hints: [
+                    missing.contains { $0.feature == "privileges" }
+                        ? "Run it as root: without privileges the kernel cannot be asked."
+                        : "nodemeshd does not start without them."
+                ])
         }
     }
 }

@@ -41,12 +41,15 @@ package struct OperatorAPI: Sendable {
         return self.answer(located, outcomes, dryRun: dryRun)
     }
 
-    /// Removes every resource that `text` names or none.
-    package func delete(_ text: String, dryRun: Bool) async throws -> ApplyResponse {
+    /// Removes every resource that `text` names or, if one does not exist and that matters, none.
+    package func delete(
+        _ text: String, dryRun: Bool, ignoringAbsent: Bool = false
+    ) async throws -> ApplyResponse {
         let located = try self.decode(text)
         let outcomes: [ResourceOutcome]
         do {
-            outcomes = try await self.store.delete(located.map(\.resource.key), dryRun: dryRun)
+            outcomes = try await self.store.delete(
+                located.map(\.resource.key), dryRun: dryRun, ignoringAbsent: ignoringAbsent)
         } catch {
             throw self.refusal(error, located)
         }

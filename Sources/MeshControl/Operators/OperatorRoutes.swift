@@ -40,7 +40,9 @@ package enum OperatorRoutes {
         }
         routes.add(.post, "/v1/delete") { request, _ in
             let dryRun = try Self.flag("dryRun", request)
-            return try Self.json(await api.delete(try await Self.text(request), dryRun: dryRun))
+            let ignoringAbsent = try Self.flag("ignoreNotFound", request)
+            return try Self.json(
+                await api.delete(try await Self.text(request), dryRun: dryRun, ignoringAbsent: ignoringAbsent))
         }
         for path in ["/v1/resources/{kind}", "/v1/resources/{kind}/{namespace}"] {
             routes.add(.get, path) { _, context in
