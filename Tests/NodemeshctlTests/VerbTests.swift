@@ -109,13 +109,22 @@ struct VerbTests {
             controlPlane: .init(
                 address: "192.0.2.1:15012", isConnected: false, viewAgeSeconds: nil, lastError: "refused"),
             certificate: nil, failMode: "closed", loops: 1, connectionsOpen: 0, workloads: 0, services: 0,
-            meshPrefixes: ["240.240.0.0/16"], steering: ["captured": 3], maps: [])
+            meshPrefixes: ["240.240.0.0/16"], steering: ["captured": 3, "origin_lost": 0],
+            maps: [
+                .init(name: "nm_enrolled", entries: 800, capacity: 1024),
+                .init(name: "nm_abi", entries: 1, capacity: 1),
+            ])
         let stub = StubTransport(
             ["node GET /v1/status": .response(200, try self.json(status))], otherwise: .failure(.refused))
         let run = await CommandLineRun("status", transport: stub)
         #expect(run.status == .failed)
-        #expect(run.output.contains("Ready:          no\n"))
-        #expect(run.output.contains("Control plane:  192.0.2.1:15012, not connected, no view yet\n"))
+        #expect(run.output.contains("Ready:            no\n"))
+        #expect(run.output.contains("Control plane:    192.0.2.1:15012, not connected, no view yet\n"))
+        #expect(run.output.contains("captured 3\n"))
+        #expect(run.output.hasSuffix("Map nm_enrolled:  800 of 1024\n"))
+        let wide = await CommandLineRun("status -o wide", transport: stub)
+        #expect(wide.output.contains("captured 3, origin_lost 0\n"))
+        #expect(wide.output.contains("Map nm_abi:       1 of 1\n"))
     }
 
     @Test func tokensAreAskedForAndShown() async throws {

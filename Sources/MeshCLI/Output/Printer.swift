@@ -13,8 +13,7 @@ package struct Printer: Sendable {
         self.context = CLIContext.current
     }
 
-    /// The body is for programs, so a verb that asked for it must not filter or decode it first.
-    package var isForPrograms: Bool { self.format == .json || self.format == .yaml }
+    package var isWide: Bool { self.format == .wide }
 
     package var usesColor: Bool { self.context.usesColor }
 
@@ -47,7 +46,7 @@ package struct Printer: Sendable {
             self.note(empty)
             return ""
         }
-        return table.text(wide: self.format == .wide, color: self.usesColor)
+        return table.text(wide: self.isWide, color: self.usesColor)
     }
 
     /// A line for the person who watches, on standard error.

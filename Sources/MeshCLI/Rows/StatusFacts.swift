@@ -4,7 +4,8 @@ import Foundation
 import MeshAdminAPI
 
 extension NodeStatus {
-    func facts(at now: Date) -> Facts {
+    /// - Parameter isWide: counters at zero and maps with room are shown too.
+    func facts(at now: Date, isWide: Bool) -> Facts {
         var facts = Facts()
         facts.add("Node", self.node)
         facts.add("Ready", self.isReady ? "yes" : "no", self.isReady ? .good : .bad)
@@ -28,15 +29,21 @@ extension NodeStatus {
         facts.add("Workloads", "\(self.workloads) enrolled")
         facts.add("Services", "\(self.services) known")
         facts.add("Connections", "\(self.connectionsOpen) open on \(self.loops) \(self.loops == 1 ? "loop" : "loops")")
-        let decisions = self.steering.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
-        facts.add("Steering", decisions.isEmpty ? "no decisions yet" : decisions.joined(separator: ", "))
-        for map in self.maps {
-            let entries = map.entries.map { "\($0) of \(map.capacity)" } ?? "capacity \(map.capacity)"
-            let isTight = (map.entries ?? 0) * 10 >= map.capacity * 9 && map.capacity > 1
-            facts.add("Map \(map.name)", entries, isTight ? .warning : .plain)
+        let decisions = self.steering.filter { isWide || $0.value > 0 }.sorted { $0.key < $1.key }
+        let counts = decisions.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+        facts.add("Steering", counts.isEmpty ? "no decisions yet" : counts)
+        for map in self.maps where isWide || map.isTight {
+            let capacity = map.capacity > 0 ? "\(map.capacity)" : "no limit"
+            let entries = map.entries.map { "\($0) of \(capacity)" } ?? "capacity \(capacity)"
+            facts.add("Map \(map.name)", entries, map.isTight ? .warning : .plain)
         }
         return facts
     }
+}
+
+extension NodeStatus.Map {
+    /// Three quarters full. The smallest maps are arrays, which always are.
+    fileprivate var isTight: Bool { self.capacity >= 64 && (self.entries ?? 0) >= self.capacity / 4 * 3 }
 }
 
 extension ControlStatus {

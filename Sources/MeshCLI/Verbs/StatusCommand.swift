@@ -10,7 +10,7 @@ package struct StatusCommand: AsyncParsableCommand {
         commandName: "status",
         abstract: "Show the state of this node and of the control plane.",
         discussion: """
-            Each is shown when it answers. Exits 0 if at least one did, 3 if none did or one that was named \
+            Each is shown when it answers; -o wide adds counters at zero and kernel maps with room. Exits 0 if at least one did, 3 if none did or one that was named \
             with an option or a variable did not, and 1 if the node is not ready. In JSON and YAML: an object \
             with `node` and `controlPlane`, each the API's body or null.
             """)
@@ -40,7 +40,7 @@ package struct StatusCommand: AsyncParsableCommand {
             var sections: [String] = []
             if case .success(let body) = node {
                 let status = try nodeClient.decode(NodeStatus.self, from: body)
-                sections.append(status.facts(at: printer.now).text(color: printer.usesColor))
+                sections.append(status.facts(at: printer.now, isWide: printer.isWide).text(color: printer.usesColor))
             }
             if case .success(let body) = control {
                 let status = try controlClient.decode(ControlStatus.self, from: body)
