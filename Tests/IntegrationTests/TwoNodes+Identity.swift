@@ -80,7 +80,7 @@ extension TwoNodes {
             let files = try Self.issue(Refused(testDescription: "valid"))
             let answer = try self.connect(certificate: files, request: request)
             #expect(!answer.output.contains(" 200 "), "\(answer)")
-            #expect(!answer.output.contains("far"), "\(answer)")
+            #expect(!answer.output.hasSuffix("far\n"), "\(answer)")
             // The node took no harm.
             #expect(try self.lab.peer("alice", "talk", Server.far.address, "7006").output == "far\n")
         }
@@ -172,7 +172,7 @@ extension TwoNodes {
 
         private func expectRefusal(_ answer: ProgramResult, sourceLocation: SourceLocation = #_sourceLocation) {
             #expect(!answer.output.contains(" 200 "), "\(answer)", sourceLocation: sourceLocation)
-            #expect(!answer.output.contains("far"), "\(answer)", sourceLocation: sourceLocation)
+            #expect(!answer.output.hasSuffix("far\n"), "\(answer)", sourceLocation: sourceLocation)
             // 124: nobody said anything, and timeout(1) ended the wait.
             #expect(answer.status != 124, "\(answer)", sourceLocation: sourceLocation)
             // Told so, in TLS or in HTTP.

@@ -12,7 +12,7 @@ extension TwoNodes {
 
         @Test("raw TCP to a workload's address", arguments: Server.both, [0, 1, 1000, 100_000])
         func rawTCP(_ server: Server, _ size: Int) throws {
-            let mark = try self.lab.accessLog("n1").count
+            let mark = try self.lab.accessLogMark("n1")
             let text = String(repeating: "x", count: size)
             let answer = try self.lab.peer("alice", "talk", server.address, "7000", text)
             #expect(answer.status == 0)
@@ -105,7 +105,7 @@ extension TwoNodes {
 
         @Test("a port nobody listens on", arguments: Server.both)
         func refusedPort(_ server: Server) throws {
-            let mark = try self.lab.accessLog("n1").count
+            let mark = try self.lab.accessLogMark("n1")
             let answer = try self.lab.peer("alice", "end", server.address, "9999")
             #expect(["refused ", "reset "].contains(answer.lines.first), "\(answer)")
             try self.expectReason("connect_refused", since: mark)
@@ -114,7 +114,7 @@ extension TwoNodes {
         @Test(
             "an unknown address inside the mesh prefixes", arguments: ["10.201.1.99", "10.201.77.1", "240.240.255.9"])
         func unknownDestination(_ address: String) throws {
-            let mark = try self.lab.accessLog("n1").count
+            let mark = try self.lab.accessLogMark("n1")
             let answer = try self.lab.peer("alice", "end", address, "80")
             #expect(["refused ", "reset "].contains(answer.lines.first), "\(answer)")
             try self.expectReason("unknown_destination", since: mark)
@@ -122,7 +122,7 @@ extension TwoNodes {
 
         @Test("a service without endpoints")
         func noEndpoint() throws {
-            let mark = try self.lab.accessLog("n1").count
+            let mark = try self.lab.accessLogMark("n1")
             let answer = try self.lab.peer("alice", "end", self.lab.address(of: "nobody"), "80")
             #expect(["refused ", "reset "].contains(answer.lines.first), "\(answer)")
             try self.expectReason("no_healthy_endpoint", since: mark)
@@ -130,7 +130,7 @@ extension TwoNodes {
 
         @Test("a destination outside the mesh prefixes is left alone")
         func outside() throws {
-            let mark = try self.lab.accessLog("n1").count
+            let mark = try self.lab.accessLogMark("n1")
             let answer = try self.lab.peer("alice", "talk", Server.outsider.address, "7001")
             #expect(answer.output.hasPrefix("\(TwoNodes.alice) "), "\(answer)")
             let refused = try self.lab.peer("alice", "end", Server.outsider.address, "9999")

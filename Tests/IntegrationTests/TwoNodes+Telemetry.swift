@@ -39,7 +39,7 @@ extension TwoNodes {
 
         @Test("both nodes log the connection once, with both identities")
         func accessLog() throws {
-            let marks = try ["n1", "n2"].map { try self.lab.accessLog($0).count }
+            let marks = try ["n1", "n2"].map { try self.lab.accessLogMark($0) }
             let text = String(repeating: "y", count: 1234)
             #expect(try self.lab.peer("alice", "talk", Server.far.address, "7000", text).output == text)
             var traces: Set<String?> = []

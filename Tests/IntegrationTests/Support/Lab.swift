@@ -96,6 +96,16 @@ struct Lab: Sendable {
         try JSONDecoder().decode(LabLayout.self, from: Data(self.run("status", "-o", "json").output.utf8))
     }
 
+    /// The length of a node's access log when all connections before this have ended and are in it.
+    func accessLogMark(_ node: String) throws -> Int {
+        _ = try eventually("no connection on \(node)", { try self.status(node).connectionsOpen }) { $0 == 0 }
+        var last = -1
+        return try eventually("the access log of \(node) to rest", { try self.accessLog(node).count }) { count in
+            defer { last = count }
+            return count == last
+        }
+    }
+
     /// The entries of a node's access log since a mark, oldest first.
     func accessLog(_ node: String, since mark: Int = 0) throws -> [AccessEntry] {
         let path = "/run/nodemesh-lab/\(Self.name)/logs/\(node)-access.log"

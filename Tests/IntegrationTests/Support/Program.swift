@@ -28,7 +28,9 @@ final class Program {
     private let command: String
     private let input = Pipe()
 
-    /// - Parameter arguments: the program's path and its arguments.
+    /// - Parameters:
+    ///   - arguments: the program's path and its arguments.
+    ///   - text: its whole input; nil: an input that ends when its result is asked for.
     init(_ arguments: [String], input text: String? = nil, environment: [String: String] = [:]) throws {
         self.command = arguments.joined(separator: " ")
         self.directory = FileManager.default.temporaryDirectory.appending(path: "nodemesh-\(UUID().uuidString)")
@@ -41,14 +43,17 @@ final class Program {
         self.process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         self.process.standardOutput = try FileHandle(forWritingTo: self.directory.appending(path: "out"))
         self.process.standardError = try FileHandle(forWritingTo: self.directory.appending(path: "err"))
-        self.process.standardInput = self.input
+        if let text {
+            // A file: a program that ends before it has read all must not hurt its writer.
+            let file = self.directory.appending(path: "in")
+            try Data(text.utf8).write(to: file)
+            self.process.standardInput = try FileHandle(forReadingFrom: file)
+        } else {
+            self.process.standardInput = self.input
+        }
         let ended = self.ended
         self.process.terminationHandler = { _ in ended.signal() }
         try self.process.run()
-        if let text {
-            try self.input.fileHandleForWriting.write(contentsOf: Data(text.utf8))
-            try self.input.fileHandleForWriting.close()
-        }
     }
 
     deinit {
