@@ -240,7 +240,7 @@ class Lab:
 
     # Nodes
 
-    def start_node(self, node, joining=False):
+    def start_node(self, node, joining=False, wait=True):
         directory = self.node_directory(node)
         for below in ("run", "data"):
             (directory / below).mkdir(parents=True, exist_ok=True)
@@ -266,7 +266,8 @@ class Lab:
             self.must_run(process, node)
             return self.ask(node, "/v1/status")["isReady"]
 
-        kernel.wait_for(f"nodemeshd of {node.name} to be ready", ready, STARTUP, self.log_of(node))
+        if wait:
+            kernel.wait_for(f"nodemeshd of {node.name} to be ready", ready, STARTUP, self.log_of(node))
 
     def ask(self, node, path):
         """GET from a node's admin socket."""
@@ -369,13 +370,13 @@ class Lab:
         if process.poll() is not None:
             raise LabError(f"{process.args[0]} ended with status {process.returncode}", self.log_of(target))
 
-    def start(self, target):
+    def start(self, target, wait=True):
         if kernel.pids(self.cgroup_of(target)):
             raise LabError("it runs already")
         if isinstance(target, topology.Workload):
             self.start_workload(target)
         elif isinstance(target, topology.Node):
-            self.start_node(target)
+            self.start_node(target, wait=wait)
         else:
             self.start_control()
 

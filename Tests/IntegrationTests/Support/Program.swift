@@ -26,7 +26,8 @@ final class Program {
     private let directory: URL
     private let ended = DispatchSemaphore(value: 0)
     private let command: String
-    private let input = Pipe()
+    /// The writing end of an input that stays open.
+    private var input: FileHandle?
 
     /// - Parameters:
     ///   - arguments: the program's path and its arguments.
@@ -41,16 +42,24 @@ final class Program {
         self.process.executableURL = URL(filePath: arguments[0])
         self.process.arguments = Array(arguments.dropFirst())
         self.process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        self.process.standardOutput = try FileHandle(forWritingTo: self.directory.appending(path: "out"))
-        self.process.standardError = try FileHandle(forWritingTo: self.directory.appending(path: "err"))
+        let out = try FileHandle(forWritingTo: self.directory.appending(path: "out"))
+        let err = try FileHandle(forWritingTo: self.directory.appending(path: "err"))
+        let source: FileHandle
         if let text {
             // A file: a program that ends before it has read all must not hurt its writer.
             let file = self.directory.appending(path: "in")
             try Data(text.utf8).write(to: file)
-            self.process.standardInput = try FileHandle(forReadingFrom: file)
+            source = try FileHandle(forReadingFrom: file)
         } else {
-            self.process.standardInput = self.input
+            let pipe = Pipe()
+            source = pipe.fileHandleForReading
+            self.input = pipe.fileHandleForWriting
         }
+        // Process keeps what it is given for as long as it likes: close these here, not some time.
+        defer { for handle in [out, err, source] { try? handle.close() } }
+        self.process.standardOutput = out
+        self.process.standardError = err
+        self.process.standardInput = source
         let ended = self.ended
         self.process.terminationHandler = { _ in ended.signal() }
         try self.process.run()
@@ -58,6 +67,7 @@ final class Program {
 
     deinit {
         if self.process.isRunning { kill(self.process.processIdentifier, SIGKILL) }
+        try? self.input?.close()
         try? FileManager.default.removeItem(at: self.directory)
     }
 
@@ -75,7 +85,7 @@ final class Program {
     ///
     /// - Throws: ``ProgramError`` when it has not ended in time; it is killed then.
     func result(within seconds: Double = 30) throws -> ProgramResult {
-        try? self.input.fileHandleForWriting.close()
+        try? self.input?.close()
         guard self.ended.wait(timeout: .now() + seconds) == .success else {
             kill(self.process.processIdentifier, SIGKILL)
             throw ProgramError(
