@@ -97,6 +97,67 @@ extension TwoNodes {
             #expect(answer.output.contains("URI:spiffe://mesh.internal/ns/shop/sa/far"), "\(answer)")
         }
 
+        /// Somebody else at the second node's tunnel port, and why the first node hangs up.
+        struct Impostor: CustomTestStringConvertible, Sendable {
+            var testDescription: String
+            var certificate: Refused
+            var reasons: [String]
+        }
+
+        private static let farIdentity = "spiffe://mesh.internal/ns/shop/sa/far"
+
+        static let impostors: [Impostor] = [
+            Impostor(
+                testDescription: "another workload of the mesh",
+                certificate: Refused(testDescription: "bob", identity: "spiffe://mesh.internal/ns/other/sa/bob"),
+                reasons: ["identity_mismatch"]),
+            Impostor(
+                testDescription: "the right name from a foreign authority",
+                certificate: Refused(testDescription: "foreign far", identity: Self.farIdentity, isOurs: false),
+                reasons: ["tls_failed", "identity_mismatch"]),
+            Impostor(
+                testDescription: "the right name of last year",
+                certificate: Refused(testDescription: "old far", identity: Self.farIdentity, end: "20200102000000Z"),
+                reasons: ["tls_failed", "identity_mismatch"]),
+            // Its TLS is right, so that the others fail for the reason they name; what it says is not.
+            Impostor(
+                testDescription: "the right name, with nonsense for an answer",
+                certificate: Refused(testDescription: "true far", identity: Self.farIdentity),
+                reasons: ["protocol_error"]),
+        ]
+
+        @Test("an impostor at a node's tunnel port gets nothing", arguments: Self.impostors)
+        func impostor(_ impostor: Impostor) throws {
+            let files = try Self.issue(impostor.certificate)
+            let mark = try self.lab.accessLogMark("n1")
+            try self.lab.run("kill", "n2", "-9")
+            // It sends back each line it gets, reversed.
+            let server = try self.lab.start(
+                "n2",
+                [
+                    "openssl", "s_server", "-accept", "15008", "-alpn", "http/1.1", "-verify", "1", "-rev", "-cert",
+                    files.certificate, "-key", files.key,
+                ])
+            _ = try eventually(
+                "the impostor", { try self.lab.execute("n2", ["ss", "-Hltn", "sport = :15008"]).lines.count }
+            ) { $0 > 0 }
+            let answer = try self.lab.peer("alice", "end", Server.far.address, "7006", "a secret")
+            #expect(["reset ", "refused "].contains(answer.lines.first), "\(answer)")
+            let entry = try eventually("the access log", { try self.lab.accessLog("n1", since: mark).last }) {
+                $0 != nil
+            }
+            #expect(impostor.reasons.contains(entry?.reason ?? ""), "\(String(describing: entry))")
+            #expect(!server.output.contains("a secret"))
+            server.terminate()
+            _ = try server.result()
+            try self.lab.run("start", "n2")
+            _ = try eventually(
+                "the true one", { try self.lab.peer("alice", "talk", Server.far.address, "7006").output }
+            ) {
+                $0 == "far\n"
+            }
+        }
+
         @Test("a node gets no certificate for a workload that it does not run", arguments: ["far", "nobody"])
         func foreignIdentity(_ account: String) throws {
             let answer = try self.sign(for: "spiffe://mesh.internal/ns/shop/sa/\(account)")
