@@ -189,8 +189,7 @@ struct Lifecycle {
         try self.expectTalk("alice", Self.far)
         let answer = try self.lab.peer("alice", "end", Self.fading, "7006")
         #expect(["reset ", "refused "].contains(answer.lines.first), "\(answer)")
-        try self.lab.run("unenrol", "fading")
-        #expect(try self.lab.ask("n2", "/v1/workloads", as: [EnrolledWorkload].self).allSatisfy { $0.name != "fading" })
+        try self.expectGone("fading")
     }
 
     // Helpers
