@@ -111,6 +111,12 @@ extension Steering {
         if cgroup.contains(self.proxyCgroup) {
             throw SteeringError(.conflict, "\(name): its cgroup \(cgroup.path) contains nodemeshd itself")
         }
+        if self.proxyCgroup.contains(cgroup) {
+            throw SteeringError(
+                .conflict,
+                "\(name): its cgroup \(cgroup.path) lies below nodemeshd's own, \(self.proxyCgroup.path); give nodemeshd"
+                    + " a cgroup of its own, as its systemd unit does")
+        }
         if let own = try? NetworkNamespace.ofProcess(), own.inode == enrolment.namespace.inode {
             throw SteeringError(
                 .conflict,
@@ -222,19 +228,21 @@ extension Steering {
 
     private static func explain(_ error: any Error, _ enrolment: Enrolment) -> SteeringError {
         if let error = error as? SteeringError { return error }
-        guard let failure = error as? SystemError else {
-            return SteeringError(.system, "workload \(enrolment.id): \(error)")
-        }
-        if failure.errno == EPERM, geteuid() == 0 {
-            return SteeringError(
-                .foreignProgram,
-                "workload \(enrolment.id): another program is attached to \(enrolment.cgroupPath) or a cgroup above it"
-                    + " in exclusive mode (without BPF_F_ALLOW_MULTI); `bpftool cgroup tree` shows which")
-        }
+        let what = "workload \(enrolment.id)"
+        guard let failure = error as? SystemError else { return SteeringError(.system, "\(what): \(error)") }
         if failure.errno == ENOENT || failure.errno == ENODEV {
-            return SteeringError(.vanished, "workload \(enrolment.id): its cgroup or namespace is gone: \(failure)")
+            return SteeringError(.vanished, "\(what): its cgroup or namespace is gone: \(failure)")
         }
-        return SteeringError(.attach, "workload \(enrolment.id): \(failure)")
+        return Self.explain(failure, attaching: what, to: enrolment.cgroupPath)
+    }
+
+    /// Why a program cannot be attached to a cgroup.
+    static func explain(_ failure: SystemError, attaching what: String, to path: String) -> SteeringError {
+        guard failure.errno == EPERM, geteuid() == 0 else { return SteeringError(.attach, "\(what): \(failure)") }
+        return SteeringError(
+            .foreignProgram,
+            "\(what): another program is attached to \(path) or a cgroup above it in exclusive mode (without"
+                + " BPF_F_ALLOW_MULTI); `bpftool cgroup tree` shows which")
     }
 
     // MARK: Records
@@ -261,8 +269,15 @@ extension Steering {
             ("links", { () throws(SystemError) in try FileTree.remove(directory) }),
             ("links", { () throws(SystemError) in try FileTree.remove(directory + "-new") }),
             ("listener", { () throws(SystemError) in try BPF.delete(map: self.maps[.listeners], key: record.slot) }),
-            ("namespace", { () throws(SystemError) in try BPF.delete(map: self.maps[.namespaces], key: record.netns) }),
             ("record", { () throws(SystemError) in try BPF.delete(map: self.maps[.enrolled], key: cgroup) }),
+            (
+                "namespace",
+                { () throws(SystemError) in
+                    // A container started again may have a new cgroup in its old namespace.
+                    if try self.records().contains(where: { $0.record.netns == record.netns }) { return }
+                    try BPF.delete(map: self.maps[.namespaces], key: record.netns)
+                }
+            ),
         ]
         for (name, step) in steps {
             do throws(SystemError) {

@@ -75,7 +75,7 @@ package final class Steering: Sendable {
             if adopted == nil { try FileTree.rename(temporary, to: layout.state) }
             self.state = Mutex(State(prefixes: try Self.prefixes(in: maps)))
         } catch {
-            throw SteeringError(.attach, "the daemon's cgroup \(configuration.proxyCgroup): \(error)")
+            throw Self.explain(error, attaching: "nodemeshd's own cgroup", to: configuration.proxyCgroup)
         }
     }
 

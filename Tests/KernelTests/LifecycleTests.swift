@@ -212,6 +212,17 @@ extension KernelTests {
             }
         }
 
+        @Test func theProbeFindsEverythingNeededAndLeavesNothing() throws {
+            try #require(geteuid() == 0, "kernel tests need root")
+            let features = KernelProbe.run()
+            for feature in features where feature.isRequired {
+                #expect(feature.isPresent, "\(feature.name): \(feature.detail)")
+            }
+            #expect(Set(features.map(\.name)).count == features.count)
+            let after = try FileTree.names(in: Cgroup.mountPoint())
+            #expect(!(after ?? []).contains { $0.hasPrefix("nodemesh-check-\(getpid())") })
+        }
+
         @Test func inactiveStorageRefuses() throws {
             try Sandbox.run { sandbox in
                 let listener = try sandbox.outboundListener()

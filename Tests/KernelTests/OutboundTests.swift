@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
+import MeshLinux
 import MeshModel
 import MeshSteering
 import Testing
@@ -28,6 +29,47 @@ extension KernelTests {
                 #expect(sandbox.counter(.captured) == 1)
                 #expect(sandbox.counter(.originDelivered) == 1)
                 #expect(sandbox.entries("nm_origins") == 0)
+            }
+        }
+
+        @Test func aCgroupBelowTheWorkloadsIsTheWorkload() throws {
+            try Sandbox.run { sandbox in
+                let child = sandbox.workload.path + "/child"
+                try FileTree.makeDirectory(child)
+                let listener = try sandbox.outboundListener()
+                let client = try #require(try sandbox.applications(1, cgroup: Cgroup(path: child)).first)
+                try client.connect("240.240.0.1:80")
+                #expect(try sandbox.nextDestination(listener)?.workloadKey == 7)
+                _ = try systemCall("rmdir") { rmdir(child) }
+            }
+        }
+
+        @Test func workloadsAreToldApart() throws {
+            try Sandbox.run { sandbox in
+                let other = sandbox.workload.path + "-other"
+                try FileTree.makeDirectory(other)
+                defer { rmdir(other) }
+                let cgroup = try Cgroup(path: other)
+                try sandbox.steering.enrol(
+                    Enrolment(
+                        key: 8, id: "default/other", cgroupPath: other, namespace: sandbox.outside, addresses: []))
+                let listener = try sandbox.stranger()
+                try listener.listen("127.0.0.1:15001")
+                let own = try sandbox.outboundListener()
+
+                let client = try #require(
+                    try sandbox.applications(1, cgroup: cgroup, in: sandbox.outside).first)
+                try client.connect("240.240.0.1:80")
+                #expect(try sandbox.nextDestination(listener)?.workloadKey == 8)
+                try sandbox.application().connect("240.240.0.1:80")
+                #expect(try sandbox.nextDestination(own)?.workloadKey == 7)
+                // A process that strays into another namespace keeps its own identity.
+                let stray = try #require(try sandbox.applications(1, in: sandbox.outside).first)
+                try stray.connect("240.240.0.1:80")
+                #expect(try sandbox.nextDestination(listener)?.workloadKey == 7)
+                #expect(sandbox.steering.enrolled().count == 2)
+                try sandbox.steering.unenrol(8)
+                #expect(sandbox.entries("nm_namespaces") == 1)
             }
         }
 

@@ -139,11 +139,14 @@ final class Sandbox: Sendable {
         }
     }
 
-    /// Sockets of the workload's processes.
-    func applications(_ count: Int, family: CInt = AF_INET, type: __socket_type = SOCK_STREAM) throws -> [TestSocket] {
-        try self.workload.add(pid: getpid())
+    /// Sockets of the workload's processes, or of others.
+    func applications(
+        _ count: Int, family: CInt = AF_INET, type: __socket_type = SOCK_STREAM, cgroup: Cgroup? = nil,
+        in namespace: NetworkNamespace? = nil
+    ) throws -> [TestSocket] {
+        try (cgroup ?? self.workload).add(pid: getpid())
         defer { try? self.proxy.add(pid: getpid()) }
-        return try self.inside.run { () throws(SystemError) in
+        return try (namespace ?? self.inside).run { () throws(SystemError) in
             var sockets: [TestSocket] = []
             for _ in 0..<count {
                 let fd = try systemCall("socket") { Glibc.socket(family, CInt(type.rawValue), 0) }
