@@ -35,7 +35,7 @@ import Testing
     }
 
     private func serving(
-        _ fixture: Fixture, _ body: @escaping @Sendable (Int) async throws -> Void
+        _ fixture: Fixture, _ body: @escaping @Sendable (Int, ServiceGroup) async throws -> Void
     ) async throws {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
@@ -45,7 +45,7 @@ import Testing
             let address = try await fixture.plane.nodeAddress
             let port = try #require(address.split(separator: ":").last.flatMap { Int($0) }, "\(address)")
             do {
-                try await body(port)
+                try await body(port, group)
             } catch {
                 await group.triggerGracefulShutdown()
                 throw error
@@ -71,7 +71,7 @@ import Testing
         _ = try await fixture.plane.operators.apply(.service("web"), dryRun: false)
         let key = IdentityKey()
         let request = try fixture.joinRequest("n1", token: token, key: key)
-        try await self.serving(fixture) { port in
+        try await self.serving(fixture) { port, _ in
             let joined = try await self.client(port: port, authority: authority) { client in
                 let nodes = Nodemesh_V1_NodeService.Client(wrapping: client)
                 // Nothing but joining is possible without a certificate.
@@ -111,7 +111,7 @@ import Testing
         let key = IdentityKey()
         let request = try fixture.joinRequest("n1", token: token, key: key)
         let operators = fixture.plane.operators
-        try await self.serving(fixture) { port in
+        try await self.serving(fixture) { port, _ in
             let joined = try await self.client(port: port, authority: authority) { client in
                 try await Nodemesh_V1_NodeService.Client(wrapping: client).join(request)
             }
@@ -128,6 +128,26 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(1))) func aStopEndsOpenStreams() async throws {
+        let fixture = try await Fixture()
+        let authority = fixture.plane.authority
+        let token = try await fixture.plane.operators.createJoinToken(.init(node: "n1")).token
+        let key = IdentityKey()
+        let request = try fixture.joinRequest("n1", token: token, key: key)
+        let begin = ContinuousClock.now
+        try await self.serving(fixture) { port, group in
+            let joined = try await self.client(port: port, authority: authority) { client in
+                try await Nodemesh_V1_NodeService.Client(wrapping: client).join(request)
+            }
+            try await self.client(port: port, authority: authority, chain: joined.certChain, key: key) { client in
+                _ = try? await Self.firstAddresses(client, until: "never there") {
+                    await group.triggerGracefulShutdown()
+                }
+            }
+        }
+        #expect(ContinuousClock.now - begin < .seconds(20))
+    }
+
     @Test(.timeLimit(.minutes(1))) func aStrangersCertificateDoesNotConnect() async throws {
         let fixture = try await Fixture()
         let other = try CertificateAuthority.create(trustDomain: "mesh.internal", now: .now)
@@ -135,7 +155,7 @@ import Testing
         let identity = try #require(SPIFFEID("spiffe://mesh.internal/node/n1"))
         let stranger = try other.sign(
             csrPEM: try SigningRequest.make(key: key, identity: identity), identity: identity, validity: 600, now: .now)
-        try await self.serving(fixture) { port in
+        try await self.serving(fixture) { port, _ in
             let code = try await self.client(
                 port: port, authority: fixture.plane.authority, chain: stranger.chainPEM, key: key
             ) { client in

@@ -3,6 +3,7 @@
 import Foundation
 import GRPCCore
 import MeshAPI
+import MeshStore
 
 /// Stands before every call of a node: refuses all but Join without a valid node certificate, ends calls whose node is
 /// deleted or whose certificate ends, and counts.
@@ -42,12 +43,20 @@ struct NodeInterceptor: ServerInterceptor {
     ) -> StreamingServerResponse<Output> {
         guard case .success(var contents) = response.accepted else { return response }
         let (producer, sessions, metrics) = (contents.producer, self.sessions, self.metrics)
+        let store = self.authenticator.store
         contents.producer = { writer in
             let counting = RPCWriter(wrapping: CountingWriter(base: writer, metrics: metrics))
             return try await withThrowingTaskGroup(of: Metadata?.self) { group in
                 group.addTask { try await producer(counting) }
                 group.addTask {
-                    await sessions.waitForEnd(of: node.name)
+                    await sessions.waitForEnd(of: node.name) {
+                        do {
+                            return try await store.node(node.name)?.joinID == node.joinID
+                        } catch {
+                            // A store that cannot answer ends nobody.
+                            return true
+                        }
+                    }
                     if Task.isCancelled { return nil }
                     throw RPCError(code: .unauthenticated, message: "the node \(node.name) was deleted")
                 }

@@ -14,14 +14,18 @@ package final class NodeSessions: Sendable {
     package init() {}
 
     /// Waits until the node is ended; returns also when the waiting task is cancelled.
-    func waitForEnd(of node: String) async {
+    ///
+    /// - Parameter isValid: asked once the wait has begun: a node that was deleted just before is ended too.
+    func waitForEnd(of node: String, isValid: () async -> Bool) async {
         let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
         let id = self.state.withLock { state in
             state.last += 1
             state.sessions[node, default: [:]][state.last] = continuation
             return state.last
         }
-        for await _ in stream {}
+        if await isValid() {
+            for await _ in stream {}
+        }
         self.state.withLock { state in
             state.sessions[node]?[id] = nil
             if state.sessions[node]?.isEmpty == true { state.sessions[node] = nil }
