@@ -21,6 +21,7 @@ extension Store {
             let order = changes.indices.sorted { changes[$0].address.rank < changes[$1].address.rank }
             var addressChanged = Set<Int>()
             for index in order where try self.giveAddress(changes[index], now: now, db) { addressChanged.insert(index) }
+            try VirtualAddresses.purge(now: now, db)
             return try changes.indices.map { try Self.store(changes[$0], force: addressChanged.contains($0), db) }
         }
     }

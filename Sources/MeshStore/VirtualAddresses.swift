@@ -97,11 +97,14 @@ enum VirtualAddresses {
                 UPDATE addresses SET releasedAt = ?
                 WHERE kind = ? AND namespace = ? AND name = ? AND releasedAt IS NULL
                 """, arguments: [now.stored, key.kind.rawValue, key.namespace, key.name])
-        let changed = db.changesCount > 0
+        return db.changesCount > 0
+    }
+
+    /// Forgets addresses whose quarantine is over.
+    static func purge(now: Date, _ db: Database) throws {
         try db.execute(
             sql: "DELETE FROM addresses WHERE releasedAt < ?",
             arguments: [now.addingTimeInterval(-Self.quarantine).stored])
-        return changed
     }
 
     private struct Owned {
