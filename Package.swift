@@ -63,6 +63,7 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CMeshABI", path: "bpf/include"),
         .target(name: "CMeshLinux"),
+        .target(name: "CMeshAEAD", linkerSettings: [.linkedLibrary("dl")]),
         .systemLibrary(name: "CLibBPF", pkgConfig: "libbpf", providers: [.apt(["libbpf-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
@@ -83,7 +84,8 @@ let package = Package(
             dependencies: ["CMeshABI", "CMeshLinux", "CLibBPF", "MeshPrograms", "MeshModel", "MeshLinux", log],
             swiftSettings: settings),
         .target(
-            name: "MeshTunnel", dependencies: ["COpenSSL", "MeshModel", "MeshLinux"], swiftSettings: settings),
+            name: "MeshTunnel", dependencies: ["CMeshAEAD", "COpenSSL", "MeshModel", "MeshLinux"],
+            swiftSettings: settings),
         .target(
             name: "MeshProxy", dependencies: ["CMeshLinux", "MeshModel", "MeshLinux", "MeshTunnel", log],
             swiftSettings: settings),
@@ -167,6 +169,13 @@ let package = Package(
                 "MeshAdminAPI", log, lifecycle, hummingbird, hummingbirdTesting, httpTypes, grpc, grpcTransport, nio,
                 protobuf, x509,
             ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "MeshTunnelTests", dependencies: ["MeshTunnel", "MeshIdentity", "MeshModel", "COpenSSL"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "MeshProxyTests",
+            dependencies: ["MeshProxy", "MeshTunnel", "MeshIdentity", "MeshModel", "MeshLinux", log],
             swiftSettings: settings),
         .testTarget(
             name: "NodemeshctlTests", dependencies: ["MeshCLI", "MeshAdminAPI", "MeshModel", arguments],

@@ -134,7 +134,7 @@ ssize_t nm_recv_discard(int fd, size_t count) { return recv(fd, NULL, count, MSG
 
 ssize_t nm_send(int fd, const void *buffer, size_t count) { return send(fd, buffer, count, MSG_NOSIGNAL); }
 
-ssize_t nm_send_vector(int fd, const struct iovec *vector, int count)
+ssize_t nm_send_vector(int fd, const void *vector, int count)
 {
 	struct msghdr message = { .msg_iov = (struct iovec *)vector, .msg_iovlen = (size_t)count };
 	return sendmsg(fd, &message, MSG_NOSIGNAL);

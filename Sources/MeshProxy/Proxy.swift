@@ -34,11 +34,12 @@ package final class Proxy: Sendable {
     package func start() throws(ProxyError) {
         do {
             let descriptors = ProcessLimits.raiseDescriptorLimit()
+            let (aead, why) = try self.chooseAEAD()
             // Two sockets per connection, and a tenth for pipes, listeners and everything else the daemon opens.
             let derived = max(64, descriptors * 9 / 20)
             let settings = LoopSettings(
                 configuration: self.configuration, hooks: self.hooks, logger: self.logger,
-                acceptor: try TunnelAcceptor(), aead: .openSSL, hostNamespace: try .ofProcess(),
+                acceptor: try TunnelAcceptor(), aead: aead, hostNamespace: try .ofProcess(),
                 maxConnections: min(self.configuration.maxConnections ?? derived, derived))
             var tunnels: [Listener] = []
             if let address = self.configuration.tunnelListener {
@@ -54,11 +55,21 @@ package final class Proxy: Sendable {
             self.logger.info(
                 "data plane started",
                 metadata: [
-                    "loops": "\(loops.count)", "aead": "\(settings.aead.name)",
+                    "loops": "\(loops.count)", "aead": "\(settings.aead.name)", "aead.why": "\(why)",
                     "max.connections": "\(settings.maxConnections)",
                 ])
         } catch {
             throw ProxyError("the data plane cannot start: \(error)")
+        }
+    }
+
+    private func chooseAEAD() throws(ProxyError) -> (AEADProvider, String) {
+        switch self.configuration.aead {
+        case .automatic: return AEADProvider.fastest()
+        case .openssl: return (.openSSL, "configured")
+        case .ipsecmb:
+            if let failure = AEADProvider.ipsecMBFailure() { throw ProxyError("aead ipsecmb: \(failure)") }
+            return (.ipsecMB, "configured")
         }
     }
 

@@ -11,6 +11,16 @@ package struct ProxyConfiguration: Sendable {
         case passthrough
     }
 
+    /// Which implementation seals and opens records.
+    package enum AEAD: String, Sendable, Hashable, CaseIterable {
+        /// The fastest that passes its test at start.
+        case automatic
+        /// OpenSSL's, always there.
+        case openssl
+        /// Intel's multi-buffer library, if it is installed.
+        case ipsecmb
+    }
+
     /// Event loops, each one thread; at least 1.
     package var loops: Int
     /// Where peers dial tunnels, in the process's own network namespace; nil: none are accepted. Port 0 takes any
@@ -20,6 +30,7 @@ package struct ProxyConfiguration: Sendable {
     package var outboundListener = SocketAddress(ip: IPAddress(ipv4: 0x7f00_0001), port: MeshPorts.outbound)
     package var inboundListener = SocketAddress(ip: IPAddress(ipv4: 0), port: MeshPorts.inbound)
     package var unknownDestination = UnknownDestination.refuse
+    package var aead = AEAD.automatic
     /// Connections at one time; nil: as many as the descriptor limit allows.
     package var maxConnections: Int?
 

@@ -4,11 +4,12 @@
 package struct AEADContextPool: ~Copyable {
     private struct Entry {
         var context: UnsafeMutableRawPointer?
+        var destroy: @convention(c) (UnsafeMutableRawPointer) -> Void
         /// Which ``TrafficKeys`` it holds; 0: none.
         var key: UInt64 = 0
     }
 
-    package let provider: AEADProvider
+    private let provider: AEADProvider
     private let entries: UnsafeMutableBufferPointer<Entry>
     private var hand = 0
     private var lastKey: UInt64 = 0
@@ -16,12 +17,18 @@ package struct AEADContextPool: ~Copyable {
     package init(provider: AEADProvider, capacity: Int) {
         self.provider = provider
         self.entries = .allocate(capacity: max(2, capacity))
-        self.entries.initialize(repeating: Entry())
+        self.entries.initialize(repeating: Entry(context: nil, destroy: provider.destroy))
     }
 
     deinit {
-        for entry in self.entries { if let context = entry.context { self.provider.destroy(context) } }
+        for entry in self.entries { if let context = entry.context { entry.destroy(context) } }
         self.entries.deallocate()
+    }
+
+    /// OpenSSL for what the fast provider does not have.
+    @inline(__always)
+    func provider(for suite: CipherSuite) -> AEADProvider {
+        suite == .chaCha20Poly1305 ? .openSSL : self.provider
     }
 
     /// The expanded form of `keys`, valid until the next call; nil when out of memory.
@@ -36,16 +43,19 @@ package struct AEADContextPool: ~Copyable {
     private mutating func expand(_ keys: inout TrafficKeys) -> UnsafeMutableRawPointer? {
         // Round robin is near enough to least recently used: a session thrown out too early pays a microsecond.
         self.hand = (self.hand + 1) % self.entries.count
-        if let old = self.entries[self.hand].context { self.provider.destroy(old) }
+        let old = self.entries[self.hand]
+        if let context = old.context { old.destroy(context) }
+        let provider = self.provider(for: keys.suite)
         var key = keys.key
         let context = withUnsafeBytes(of: &key) { key in
             key.baseAddress.flatMap {
-                self.provider.create(keys.suite.rawValue, $0.assumingMemoryBound(to: UInt8.self))
+                provider.create(keys.suite.rawValue, $0.assumingMemoryBound(to: UInt8.self))
             }
         }
         wipe(&key)
         self.lastKey += 1
-        self.entries[self.hand] = Entry(context: context, key: context == nil ? 0 : self.lastKey)
+        self.entries[self.hand] = Entry(
+            context: context, destroy: provider.destroy, key: context == nil ? 0 : self.lastKey)
         keys.poolSlot = Int32(truncatingIfNeeded: self.hand)
         keys.poolKey = context == nil ? 0 : self.lastKey
         return context

@@ -43,7 +43,7 @@ package final class TunnelSession {
     ) throws(TunnelError) -> Int {
         guard let context = pool.context(for: &self.sending) else { throw Self.outOfMemory }
         var (record, left) = (base.assumingMemoryBound(to: UInt8.self), count)
-        let seal = pool.provider.seal
+        let seal = pool.provider(for: self.suite).seal
         while left > 0 {
             let content = min(left, RecordLayout.content)
             try self.sealRecord(record, content, RecordLayout.applicationData, context, seal)
@@ -87,7 +87,7 @@ package final class TunnelSession {
         guard let context = pool.context(for: &self.sending) else { throw Self.outOfMemory }
         let record = base.assumingMemoryBound(to: UInt8.self)
         for (index, byte) in content.enumerated() { record[RecordLayout.header + index] = byte }
-        try self.sealRecord(record, content.count, type, context, pool.provider.seal)
+        try self.sealRecord(record, content.count, type, context, pool.provider(for: self.suite).seal)
         return content.count + RecordLayout.overhead
     }
 
@@ -127,6 +127,8 @@ package final class TunnelSession {
         package var content = 0
         /// The peer ended its direction in order; what follows is ignored.
         package var isEnd = false
+
+        package init() {}
     }
 
     /// Opens the whole records among `count` bytes in place.
@@ -140,7 +142,7 @@ package final class TunnelSession {
     ) throws(TunnelError) -> Opened {
         var opened = Opened()
         let bytes = base.assumingMemoryBound(to: UInt8.self)
-        let open = pool.provider.open
+        let open = pool.provider(for: self.suite).open
         while count - opened.consumed >= RecordLayout.header, opened.ranges < capacity {
             let record = bytes + opened.consumed
             let length = Int(record[3]) << 8 | Int(record[4])

@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/types.h>
-#include <sys/uio.h>
 
 /// A non-blocking, close-on-exec IPv4 TCP socket.
 int nm_socket_tcp4(void);
@@ -43,8 +42,9 @@ ssize_t nm_recv_peek(int fd, void *buffer, size_t count);
 ssize_t nm_recv_discard(int fd, size_t count);
 /// send(2) with MSG_NOSIGNAL.
 ssize_t nm_send(int fd, const void *buffer, size_t count);
-/// sendmsg(2) with MSG_NOSIGNAL.
-ssize_t nm_send_vector(int fd, const struct iovec *vector, int count);
+/// sendmsg(2) with MSG_NOSIGNAL. `vector` points to struct iovec; the type is not named here, or Swift would take
+/// this module for its home.
+ssize_t nm_send_vector(int fd, const void *vector, int count);
 
 int nm_epoll_create(void);
 int nm_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t data);
