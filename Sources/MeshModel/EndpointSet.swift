@@ -29,8 +29,11 @@ struct EndpointSet: Sendable {
         }
     }
 
-    /// `pick` is given the total weight and answers with a number below it.
-    func choose(_ pick: (_ totalWeight: UInt32) -> UInt32) -> Endpoint? {
+    /// - Parameters:
+    ///   - tried: endpoints that are not wanted again.
+    ///   - pick: is given the total weight of the candidates and answers with a number below it.
+    func choose(excluding tried: Set<WorkloadID>, _ pick: (_ totalWeight: UInt32) -> UInt32) -> Endpoint? {
+        if !tried.isEmpty { return self.chooseOther(than: tried, pick) }
         guard let total = self.sums.last else { return nil }
         if self.endpoints.count == 1 { return self.endpoints[0] }
         let point = pick(total) % total
@@ -40,5 +43,21 @@ struct EndpointSet: Sendable {
             if self.sums[middle] > point { high = middle } else { low = middle + 1 }
         }
         return self.endpoints[low]
+    }
+
+    /// The rare case: a connection whose first endpoint failed.
+    private func chooseOther(
+        than tried: Set<WorkloadID>, _ pick: (_ totalWeight: UInt32) -> UInt32
+    ) -> Endpoint? {
+        let left = self.endpoints.indices.filter { !tried.contains(self.endpoints[$0].workload.id) }
+        let weight = { (index: Int) in self.sums[index] - (index > 0 ? self.sums[index - 1] : 0) }
+        let total = left.reduce(UInt32(0)) { $0 + weight($1) }
+        guard total > 0 else { return nil }
+        var point = left.count == 1 ? 0 : pick(total) % total
+        for index in left {
+            if point < weight(index) { return self.endpoints[index] }
+            point -= weight(index)
+        }
+        return nil
     }
 }

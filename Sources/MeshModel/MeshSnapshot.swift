@@ -156,17 +156,20 @@ package final class MeshSnapshot: Sendable {
     /// Where a connection to `destination` goes. A service's virtual address leads to one of its healthy endpoints; a
     /// workload's own address leads to it, healthy or not, since the client named it.
     ///
-    /// - Parameter pick: is given the total weight of the candidates and answers with a number below it. It is called
-    ///   only when there is a choice.
+    /// - Parameters:
+    ///   - tried: endpoints of a service that are not wanted again.
+    ///   - pick: is given the total weight of the candidates and answers with a number below it. It is called only when
+    ///     there is a choice.
     package func route(
-        to destination: SocketAddress, pick: (_ totalWeight: UInt32) -> UInt32
+        to destination: SocketAddress, excluding tried: Set<WorkloadID> = [],
+        pick: (_ totalWeight: UInt32) -> UInt32
     ) -> Result<Route, RouteFailure> {
         if let frontend = self.frontends[destination.ip] {
             if MeshPorts.isReserved(destination.port) { return .failure(.selfCall) }
             guard let endpoints = frontend.ports[destination.port] else {
                 return .failure(.unknownServicePort(frontend.service))
             }
-            guard let endpoint = endpoints.choose(pick) else {
+            guard let endpoint = endpoints.choose(excluding: tried, pick) else {
                 return .failure(endpoints.stranded ?? .noHealthyEndpoint(frontend.service))
             }
             return .success(

@@ -57,8 +57,11 @@ extension LoopCore {
         }
 
         let route: Route
-        switch self.route(connection, setup, view) {
-        case .success(let found): route = found
+        let found = view.snapshot.route(to: connection.record.destination, excluding: setup.tried) {
+            UInt32.random(in: 0..<max(1, $0))
+        }
+        switch found {
+        case .success(let resolved): route = resolved
         case .failure(.unknownDestination) where self.settings.configuration.unknownDestination == .passthrough:
             route = Route(service: nil, workload: nil, address: connection.record.destination, path: .plain)
         case .failure(let failure):
@@ -111,32 +114,6 @@ extension LoopCore {
                         sourceService: sourceWorkload?.canonicalName, traceparent: trace)))
         }
         self.perform(connection.machine.resolved(), connection)
-    }
-
-    /// A route that was not tried yet: drawn by weight, or, when the draw gives one that failed, the first of the others
-    /// in order of weight's running sum.
-    private func route(
-        _ connection: Connection, _ setup: Connection.Setup, _ view: ProxyView
-    ) -> Result<Route, RouteFailure> {
-        let destination = connection.record.destination
-        let drawn = view.snapshot.route(to: destination) { UInt32.random(in: 0..<max(1, $0)) }
-        guard case .success(let route) = drawn, let id = route.workload?.id, setup.tried.contains(id) else {
-            return drawn
-        }
-        var (point, total): (UInt64, UInt64) = (0, 0)
-        // Bounded: who has more endpoints than this that failed has other troubles.
-        for _ in 0..<64 {
-            let result = view.snapshot.route(to: destination) {
-                total = UInt64($0)
-                return UInt32(truncatingIfNeeded: min(point, total - 1))
-            }
-            guard case .success(let route) = result, let workload = route.workload, setup.tried.contains(workload.id)
-            else { return result }
-            point += UInt64(workload.capacity)
-            if point >= total { break }
-        }
-        guard let service = route.service else { return .failure(.unknownDestination) }
-        return .failure(.noHealthyEndpoint(service))
     }
 
     // MARK: - Inbound

@@ -172,6 +172,27 @@ import Testing
         #expect(try mesh.route(to: try address("240.240.0.1:80")) { _ in .max }.get().workload != nil)
     }
 
+    @Test func endpointsThatWereTriedAreNotChosenAgain() throws {
+        let mesh = try snapshot(
+            workloads: [
+                try self.endpoint("shop/b1", at: "10.0.1.1", node: "a") { $0.capacity = 1000 },
+                try self.endpoint("shop/b2", at: "10.0.2.1", node: "b") { $0.capacity = 1 },
+                try self.endpoint("shop/b3", at: "10.0.2.2", node: "b") { $0.capacity = 2 },
+            ], services: [try self.backendService()])
+        let virtual = try address("240.240.0.1:80")
+        var chosen: [String] = []
+        for point in 0..<3 as Range<UInt32> {
+            let route = try mesh.route(to: virtual, excluding: [try name("shop/b1")]) { total in
+                #expect(total == 3)
+                return point
+            }.get()
+            chosen.append(route.workload?.id.name ?? "")
+        }
+        #expect(chosen == ["b2", "b3", "b3"])
+        let all = Set(try ["shop/b1", "shop/b2", "shop/b3"].map { try name($0) })
+        #expect(mesh.route(to: virtual, excluding: all) { _ in 0 } == .failure(.noHealthyEndpoint(self.backend)))
+    }
+
     @Test func oneEndpointNeedsNoPick() throws {
         let mesh = try snapshot(
             workloads: [try self.endpoint("shop/b1", at: "10.0.1.1", node: "a")], services: [try self.backendService()])
