@@ -66,22 +66,24 @@ final class LoopCore {
     func run(takeJobs: () -> [EventLoop.Job]) {
         self.ready.reserveCapacity(64)
         while !self.isStopping {
-            var hasJobs = false
             let count = (try? self.epoll.wait(milliseconds: self.timeout)) ?? 0
             self.now = Clock.monotonic
+            // What the daemon was told is done holds for every connection that came after it was told.
+            if (0..<count).contains(where: { self.epoll.event($0).data >> 62 == Tag.wakeUp }) {
+                for job in takeJobs() { job(self) }
+            }
             for index in 0..<count {
                 let (events, data) = self.epoll.event(index)
                 switch data >> 62 {
                 case Tag.side: self.handle(events, data)
                 case Tag.listener:
                     if let listener = self.listeners[UInt32(truncatingIfNeeded: data)] { self.accept(listener) }
-                default: hasJobs = true
+                default: break
                 }
             }
             self.serveReady()
             self.fireTimers()
             if self.recheckFrom != nil { self.recheckSome() }
-            if hasJobs { for job in takeJobs() { job(self) } }
             self.statistics.turns += 1
             if Clock.monotonic &- self.now > 1_000_000 { self.statistics.slowTurns += 1 }
         }

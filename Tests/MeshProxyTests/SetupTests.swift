@@ -244,6 +244,19 @@ import Testing
         #expect(throws: Never.self) { try mesh.b.proxy.attach(TestMesh.server, key: 9, namespace: nil) }
     }
 
+    @Test func `a workload is known from the moment attaching it has returned`() async throws {
+        let app = try App.echo()
+        let mesh = try TestMesh()
+        try mesh.update()
+        for _ in 0..<100 {
+            mesh.b.proxy.detach(TestMesh.server)
+            try mesh.b.proxy.attach(TestMesh.server, key: 9, namespace: nil)
+            let wire = try mesh.dial(app.address)
+            try wire.write("x")
+            #expect(try await onThread { try wire.read(exactly: 1) } == [120])
+        }
+    }
+
     @Test func `draining waits for connections and accepts no new ones`() async throws {
         let app = try App.echo()
         let mesh = try TestMesh()
