@@ -34,8 +34,11 @@ struct AgentParts: Sendable {
         let proxy = Proxy(
             configuration: Self.proxyConfiguration(configuration, loops: loops),
             hooks: ProxyHooks(
-                originalDestination: { steering.originalDestination(of: $0)?.address },
-                markUpstream: { _ = steering.setRealClient(on: $0, client: $1) },
+                originalDestination: { socket, workload in
+                    let origin = steering.originalDestination(of: socket)
+                    return origin?.workloadKey == workload ? origin?.address : nil
+                },
+                markUpstream: { steering.setRealClient(on: $0, client: $1) },
                 onOpened: { telemetry.opened($0) }, onClosed: { telemetry.closed($0) }),
             logger: logger)
         try proxy.start()

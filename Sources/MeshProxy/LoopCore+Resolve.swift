@@ -40,7 +40,7 @@ extension LoopCore {
         guard let setup = connection.setup, let source = connection.workload else { return }
         let fd = self.sides[connection.index].pointee.fd
         if !setup.isDestinationKnown {
-            guard let destination = self.settings.hooks.originalDestination(fd) else {
+            guard let destination = self.settings.hooks.originalDestination(fd, source.key) else {
                 self.fail(
                     connection, .originalDestinationMissing,
                     "the kernel has no record of the destination; connections to the capture port itself are refused")

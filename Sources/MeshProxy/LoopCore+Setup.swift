@@ -66,7 +66,13 @@ extension LoopCore {
             let socket = try Linux.tcpSocket()
             try Linux.setNoDelay(socket.raw)
             try self.settings.configuration.setKeepAlive(socket.raw)
-            if let client = target.markedClient { self.settings.hooks.markUpstream(socket.raw, client) }
+            if let client = target.markedClient, !self.settings.hooks.markUpstream(socket.raw, client) {
+                self.attemptFailed(
+                    connection, .resourceExhausted,
+                    "the kernel has no room to show the application its client's address",
+                    isRetryable: false)
+                return
+            }
             let result = try Linux.connect(socket.raw, to: endpoint)
             let side = self.sides[index]
             side.pointee.fd = socket.release()

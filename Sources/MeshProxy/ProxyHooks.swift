@@ -3,21 +3,24 @@ import MeshModel
 
 /// What the proxy asks of, and tells, the rest of the daemon. Called on loop threads: must be quick and never block.
 package struct ProxyHooks: Sendable {
-    /// Where the client of this captured, accepted socket wanted to go; nil when the kernel has no record of it.
-    package var originalDestination: @Sendable (_ socket: CInt) -> SocketAddress?
+    /// Where the client of this captured, accepted socket wanted to go; nil when the kernel has no record of it, or has
+    /// one of another workload than that of the listener (`workload`): whose process strays into a namespace does not
+    /// get the identity that lives there.
+    package var originalDestination: @Sendable (_ socket: CInt, _ workload: UInt32) -> SocketAddress?
     /// Where the client of a socket accepted by an inbound listener wanted to go; nil, the usual case: the socket's own
     /// address says it.
     package var inboundDestination: (@Sendable (_ socket: CInt) -> SocketAddress?)?
-    /// Called on a socket to an application before it connects: the application is to see `client` as its peer.
-    package var markUpstream: @Sendable (_ socket: CInt, _ client: SocketAddress) -> Void
+    /// Called on a socket to an application before it connects: the application is to see `client` as its peer. False:
+    /// it would see an address of its own, which it may trust, so the connection is not made.
+    package var markUpstream: @Sendable (_ socket: CInt, _ client: SocketAddress) -> Bool
     /// The connection reached its server. Its byte counts are still zero.
     package var onOpened: @Sendable (ConnectionRecord) -> Void
     /// The connection ended or never began; called exactly once for each, with its reason.
     package var onClosed: @Sendable (ConnectionRecord) -> Void
 
     package init(
-        originalDestination: @escaping @Sendable (_ socket: CInt) -> SocketAddress?,
-        markUpstream: @escaping @Sendable (_ socket: CInt, _ client: SocketAddress) -> Void = { _, _ in },
+        originalDestination: @escaping @Sendable (_ socket: CInt, _ workload: UInt32) -> SocketAddress?,
+        markUpstream: @escaping @Sendable (_ socket: CInt, _ client: SocketAddress) -> Bool = { _, _ in true },
         onOpened: @escaping @Sendable (ConnectionRecord) -> Void = { _ in },
         onClosed: @escaping @Sendable (ConnectionRecord) -> Void = { _ in }
     ) {

@@ -73,6 +73,23 @@ import Testing
         #expect(try await mesh.a.closed(1)[0].reason == .originalDestinationMissing)
     }
 
+    @Test func `a stray process does not get the identity of the namespace it is in`() async throws {
+        let mesh = try TestMesh()
+        try mesh.update()
+        mesh.a.stray(to: 99)
+        try await self.expectReset(mesh, try App.echo().address)
+        #expect(try await mesh.a.closed(1)[0].reason == .originalDestinationMissing)
+    }
+
+    @Test func `an application never sees an address of its own as its client's`() async throws {
+        let app = try App.echo()
+        let mesh = try TestMesh()
+        try mesh.update(destination: TestMesh.neighbour)
+        mesh.a.refuseMarks()
+        try await self.expectReset(mesh, app.address)
+        #expect(try await mesh.a.closed(1)[0].reason == .resourceExhausted)
+    }
+
     @Test func `the mesh's own ports are refused`() async throws {
         let mesh = try TestMesh()
         try mesh.update()

@@ -137,15 +137,28 @@ final class TestNode: Sendable {
         let opened = Mutex<[ConnectionRecord]>([])
         let closed = Mutex<[ConnectionRecord]>([])
         let marked = Mutex<[SocketAddress]>([])
+        let cannotMark = Mutex(false)
+        let strayKey = Mutex<UInt32?>(nil)
     }
+
+    /// From now on the kernel takes no client's address.
+    func refuseMarks() { self.journal.cannotMark.withLock { $0 = true } }
+
+    /// From now on every captured connection is another workload's.
+    func stray(to key: UInt32) { self.journal.strayKey.withLock { $0 = key } }
 
     init(_ name: String, _ configuration: ProxyConfiguration, _ workloads: [WorkloadID]) throws {
         self.name = name
         let journal = Journal()
         self.journal = journal
         var hooks = ProxyHooks(
-            originalDestination: { _ in journal.destination.withLock { $0 } },
-            markUpstream: { _, client in journal.marked.withLock { $0.append(client) } },
+            originalDestination: { _, key in
+                journal.strayKey.withLock { $0 ?? key } == key ? journal.destination.withLock { $0 } : nil
+            },
+            markUpstream: { _, client in
+                journal.marked.withLock { $0.append(client) }
+                return !journal.cannotMark.withLock { $0 }
+            },
             onOpened: { record in journal.opened.withLock { $0.append(record) } },
             onClosed: { record in journal.closed.withLock { $0.append(record) } })
         hooks.inboundDestination = { _ in journal.destination.withLock { $0 } }
