@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -204,6 +205,8 @@ int64_t nm_raise_descriptor_limit(void)
 	}
 	return limit.rlim_cur > INT32_MAX ? INT32_MAX : (int64_t)limit.rlim_cur;
 }
+
+void nm_trim_heap(void) { malloc_trim(0); }
 
 static uint64_t clock_value(clockid_t clock)
 {

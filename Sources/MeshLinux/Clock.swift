@@ -21,4 +21,9 @@ package enum ProcessLimits {
         let limit = nm_raise_descriptor_limit()
         return limit > 0 ? Int(limit) : 1024
     }
+
+    /// Gives what the heap does not use back to the system, milliseconds of work during which allocations may wait.
+    /// After a burst of TLS handshakes most of the heap is free, and the C library keeps it. For a quiet moment, every
+    /// minute or so; not on a loop.
+    package static func returnFreeMemory() { nm_trim_heap() }
 }

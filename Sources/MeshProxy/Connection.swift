@@ -26,6 +26,8 @@ final class Connection {
     var activity: UInt64
     /// Waits in the loop's ready list.
     var isReady = false
+    /// Stands in the loop's list of handshakes to go on with.
+    var isHandshakeDue = false
     /// Stands in the loop's list of those that wait for a certificate.
     var isParked = false
     /// One direction has ended.

@@ -29,10 +29,10 @@ extension LoopCore {
             return
         }
         switch connection.machine.state {
-        case .securingClient: self.readHandshake(connection, connection.index)
+        case .securingClient: if index == connection.index { self.scheduleHandshake(connection) }
         case .awaitingRequest: self.readRequest(connection)
         case .dialing: if index == connection.server { self.checkConnect(connection) }
-        case .securingServer: if index == connection.server { self.readHandshake(connection, index) }
+        case .securingServer: if index == connection.server { self.scheduleHandshake(connection) }
         case .awaitingAnswer: if index == connection.server { self.readAnswer(connection) }
         case .refusing: self.continueRefusal(connection)
         case .resolving, .awaitingIdentity, .relaying, .closed: return

@@ -10,19 +10,24 @@ extension LoopCore {
     // MARK: - Handshakes
 
     func beginServerHandshake(_ connection: Connection) {
-        let handshake: TunnelHandshake
+        self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
+        self.scheduleHandshake(connection)
+    }
+
+    /// The handshake with a peer that dialled, made when its first bytes are read: OpenSSL takes tens of kilobytes for
+    /// it, which connections that wait for their turn must not hold.
+    private func serverHandshake(_ connection: Connection) -> TunnelHandshake? {
         do throws(TunnelError) {
-            handshake = try TunnelHandshake(accepting: self.settings.acceptor) { [unowned self, unowned connection] in
-                self.select($0, connection)
+            let handshake = try TunnelHandshake(accepting: self.settings.acceptor) {
+                [unowned self, unowned connection] in self.select($0, connection)
             }
+            connection.setup?.handshake = handshake
+            return handshake
         } catch {
             connection.record.detail = error.message
             self.close(connection, .resourceExhausted)
-            return
+            return nil
         }
-        connection.setup?.handshake = handshake
-        self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
-        self.readHandshake(connection, connection.index)
     }
 
     /// Which certificate a peer node gets for the name it asked for.
@@ -35,6 +40,12 @@ extension LoopCore {
     }
 
     func beginClientHandshake(_ connection: Connection) {
+        self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
+        self.scheduleHandshake(connection)
+    }
+
+    /// The handshake with a node that was dialled sends its first bytes.
+    private func startClientHandshake(_ connection: Connection) {
         guard let tunnel = connection.setup?.target?.tunnel else { return }
         do throws(TunnelError) {
             connection.setup?.handshake = try TunnelHandshake(
@@ -43,13 +54,26 @@ extension LoopCore {
             self.attemptFailed(connection, .resourceExhausted, error.message, isRetryable: false)
             return
         }
-        self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
         self.advanceHandshake(connection, connection.server)
     }
 
+    /// Does what a handshake can do now; see ``scheduleHandshake(_:)``.
+    func continueHandshake(_ connection: Connection) {
+        switch connection.machine.state {
+        case .securingClient:
+            self.readHandshake(connection, connection.index)
+        case .securingServer:
+            if connection.setup?.handshake == nil { self.startClientHandshake(connection) }
+            // That may have failed, and another attempt begun.
+            if connection.setup?.handshake != nil { self.readHandshake(connection, connection.server) }
+        case .awaitingRequest, .resolving, .awaitingIdentity, .dialing, .awaitingAnswer, .relaying, .refusing,
+            .closed:
+            return
+        }
+    }
+
     /// Reads what a side has sent of its handshake, and goes on.
-    func readHandshake(_ connection: Connection, _ index: UInt32) {
-        guard let handshake = connection.setup?.handshake else { return }
+    private func readHandshake(_ connection: Connection, _ index: UInt32) {
         guard self.flushOrFail(connection, toward: index) else { return }
         let side = self.sides[index]
         guard side.pointee.flags.contains(.readable) else { return }
@@ -57,6 +81,7 @@ extension LoopCore {
         defer { self.blocks.give(block) }
         // A handshake is a few kilobytes; who sends more waits for a next turn.
         for _ in 0..<4 {
+            let handshake: TunnelHandshake
             do throws(SystemError) {
                 switch try Linux.receive(side.pointee.fd, block.pointee.base, block.pointee.capacity) {
                 case .wouldBlock:
@@ -71,6 +96,8 @@ extension LoopCore {
                     if count < block.pointee.capacity, !side.pointee.flags.contains(.hangUp) {
                         side.pointee.flags.remove(.readable)
                     }
+                    guard let current = connection.setup?.handshake ?? self.serverHandshake(connection) else { return }
+                    handshake = current
                     handshake.receive(UnsafeRawBufferPointer(start: block.pointee.base, count: count))
                 }
             } catch {
@@ -81,6 +108,7 @@ extension LoopCore {
             // It may have ended, well or not, and with it the connection.
             guard connection.setup?.handshake === handshake, side.pointee.flags.contains(.readable) else { return }
         }
+        self.deferHandshake(connection)
     }
 
     /// Lets a handshake go as far as it can.

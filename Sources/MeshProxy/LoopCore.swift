@@ -7,6 +7,9 @@ import MeshTunnel
 /// One event loop: an epoll set, the connections accepted by it, and everything they borrow. Only its own thread touches
 /// it, so it has no locks; it never waits for anything but epoll.
 final class LoopCore {
+    /// A step of a handshake takes up to a millisecond, in which no other connection moves.
+    private static let handshakesPerTurn = 4
+
     /// What an epoll event belongs to, in the upper bits of its data.
     private enum Tag {
         static let side: UInt64 = 0
@@ -23,6 +26,11 @@ final class LoopCore {
     var timers = Timers()
     /// Sides' connections that used up their share of a turn.
     private var ready: [Connection] = []
+    /// Connections whose handshake goes on in a later turn, and those whose handshake is still to begin. Going on comes
+    /// first: a handshake holds tens of kilobytes until it is done.
+    private var handshaking: [Connection] = []
+    private var handshakesToBegin: [Connection] = []
+    private var handshakesLeft = LoopCore.handshakesPerTurn
     var view: ProxyView?
     var listeners: [UInt32: Listener] = [:]
     private var lastListener: UInt32 = 0
@@ -72,6 +80,8 @@ final class LoopCore {
             if (0..<count).contains(where: { self.epoll.event($0).data >> 62 == Tag.wakeUp }) {
                 for job in takeJobs() { job(self) }
             }
+            self.handshakesLeft = Self.handshakesPerTurn
+            self.serveHandshakes()
             for index in 0..<count {
                 let (events, data) = self.epoll.event(index)
                 switch data >> 62 {
@@ -94,6 +104,7 @@ final class LoopCore {
     /// Milliseconds that the next turn may wait; -1: for ever.
     private var timeout: CInt {
         if !self.ready.isEmpty || self.recheckFrom != nil { return 0 }
+        if !self.handshaking.isEmpty || !self.handshakesToBegin.isEmpty { return 0 }
         guard let next = self.timers.next else { return -1 }
         let now = Clock.monotonic
         return next <= now ? 0 : CInt(clamping: (next - now + 999_999) / 1_000_000)
@@ -151,6 +162,44 @@ final class LoopCore {
         for connection in ready {
             connection.isReady = false
             if case .relaying = connection.machine.state { self.relay(connection) }
+        }
+    }
+
+    /// Begins a handshake or goes on with it, now or in a later turn.
+    func scheduleHandshake(_ connection: Connection) {
+        let hasBegun = connection.setup?.handshake != nil
+        if self.handshakesLeft > 0, hasBegun || self.handshakesToBegin.isEmpty {
+            self.handshakesLeft -= 1
+            self.continueHandshake(connection)
+        } else {
+            self.deferHandshake(connection)
+        }
+    }
+
+    /// Goes on with a handshake in a later turn.
+    func deferHandshake(_ connection: Connection) {
+        if connection.isHandshakeDue { return }
+        connection.isHandshakeDue = true
+        if connection.setup?.handshake != nil {
+            self.handshaking.append(connection)
+        } else {
+            self.handshakesToBegin.append(connection)
+        }
+    }
+
+    private func serveHandshakes() {
+        self.serveHandshakes(\.handshaking)
+        self.serveHandshakes(\.handshakesToBegin)
+    }
+
+    private func serveHandshakes(_ list: ReferenceWritableKeyPath<LoopCore, [Connection]>) {
+        if self[keyPath: list].isEmpty || self.handshakesLeft == 0 { return }
+        let due = Array(self[keyPath: list].prefix(self.handshakesLeft))
+        self[keyPath: list].removeFirst(due.count)
+        for connection in due {
+            connection.isHandshakeDue = false
+            self.handshakesLeft -= 1
+            self.continueHandshake(connection)
         }
     }
 

@@ -55,7 +55,7 @@ package struct ProxyConfiguration: Sendable {
     package var userTimeout: Duration = .seconds(90)
 
     /// Bytes sealed or opened per turn of one connection, in whole records of 16 KiB.
-    package var batchSize = 128 << 10
+    package var batchSize = 256 << 10
     /// Size of the pipes through which plain bytes are spliced.
     package var pipeSize = 1 << 20
     /// Buffers and pipes lent out at one time, per loop; beyond it connections move less at a time.

@@ -63,6 +63,8 @@ int nm_open_read(const char *path);
 int nm_set_thread_name(const char *name);
 /// Soft limit of open descriptors, after raising it to the hard limit.
 int64_t nm_raise_descriptor_limit(void);
+/// malloc_trim(3): gives free memory inside the heap back to the system.
+void nm_trim_heap(void);
 /// Nanoseconds of CLOCK_MONOTONIC.
 uint64_t nm_monotonic_clock(void);
 /// Nanoseconds of CLOCK_REALTIME.
