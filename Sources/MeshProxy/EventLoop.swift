@@ -10,8 +10,15 @@ final class EventLoop: @unchecked Sendable {
     typealias Job = @Sendable (LoopCore) -> Void
 
     private let wakeUp: WakeUp
-    private let jobs = Mutex<[Job]>([])
+    private let queue = Mutex(Queue())
     private let core: LoopCore
+
+    private struct Queue {
+        var jobs: [Job] = []
+        /// Nobody will run what is submitted now.
+        var isEnded = false
+    }
+
     private var thread: OSThread?
 
     init(_ settings: LoopSettings) throws(SystemError) {
@@ -22,23 +29,28 @@ final class EventLoop: @unchecked Sendable {
 
     func start(name: String) throws(SystemError) {
         self.thread = try OSThread(name: name) { [self] in
-            self.core.run(takeJobs: { self.takeJobs() })
+            self.core.run(takeJobs: { self.takeJobs(isLast: false) })
+            for job in self.takeJobs(isLast: true) { job(self.core) }
         }
     }
 
-    func submit(_ job: @escaping Job) {
-        let isFirst = self.jobs.withLock { jobs in
-            jobs.append(job)
-            return jobs.count == 1
+    /// - Returns: whether the job will run; not when the loop has ended.
+    @discardableResult
+    func submit(_ job: @escaping Job) -> Bool {
+        let (isTaken, isFirst) = self.queue.withLock { queue in
+            if queue.isEnded { return (false, false) }
+            queue.jobs.append(job)
+            return (true, queue.jobs.count == 1)
         }
         if isFirst { self.wakeUp.signal() }
+        return isTaken
     }
 
-    private func takeJobs() -> [Job] {
+    private func takeJobs(isLast: Bool) -> [Job] {
         self.wakeUp.clear()
-        return self.jobs.withLock { jobs in
-            defer { jobs = [] }
-            return jobs
+        return self.queue.withLock { queue in
+            defer { queue = Queue(isEnded: isLast) }
+            return queue.jobs
         }
     }
 
@@ -49,9 +61,10 @@ final class EventLoop: @unchecked Sendable {
     }
 
     /// Runs a job and returns its answer; nil when the loop has ended before.
-    func ask<T: Sendable>(_ job: @escaping @Sendable (LoopCore) -> T) async -> T {
+    func ask<T: Sendable>(_ job: @escaping @Sendable (LoopCore) -> T) async -> T? {
         await withCheckedContinuation { continuation in
-            self.submit { core in continuation.resume(returning: job(core)) }
+            let isTaken = self.submit { core in continuation.resume(returning: job(core)) }
+            if !isTaken { continuation.resume(returning: nil) }
         }
     }
 }

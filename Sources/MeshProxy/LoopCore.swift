@@ -97,8 +97,6 @@ final class LoopCore {
             self.statistics.turns += 1
             if Clock.monotonic &- self.now > 1_000_000 { self.statistics.slowTurns += 1 }
         }
-        // Whoever asks after the end still gets an answer.
-        for job in takeJobs() { job(self) }
     }
 
     /// Milliseconds that the next turn may wait; -1: for ever.

@@ -155,7 +155,7 @@ package final class Proxy: Sendable {
     /// The live connections with their present byte counts.
     package func connections() async -> [ConnectionRecord] {
         var records: [ConnectionRecord] = []
-        for loop in self.state.withLock({ $0.loops }) { records += await loop.ask { $0.records() } }
+        for loop in self.state.withLock({ $0.loops }) { records += await loop.ask { $0.records() } ?? [] }
         return records
     }
 
@@ -180,7 +180,9 @@ package final class Proxy: Sendable {
     /// Counters since start.
     package func statistics() async -> ProxyStatistics {
         var sum = ProxyStatistics()
-        for loop in self.state.withLock({ $0.loops }) { sum.add(await loop.ask { $0.presentStatistics() }) }
+        for loop in self.state.withLock({ $0.loops }) {
+            sum.add(await loop.ask { $0.presentStatistics() } ?? ProxyStatistics())
+        }
         return sum
     }
 
