@@ -3,6 +3,7 @@
 import Logging
 import MeshDiscovery
 import MeshIdentity
+import MeshLinux
 import MeshModel
 import MeshProxy
 import MeshSteering
@@ -49,6 +50,8 @@ struct Conductor: ServiceLifecycle.Service {
     /// can then register, and their mesh connects are refused until the view comes.
     private static let patience = Duration.seconds(10)
     private static let pruning = Duration.seconds(1)
+    /// Rounds of pruning between two looks at memory.
+    private static let trimming = 10
     private static let drain = Duration.seconds(5)
 
     func run() async throws {
@@ -86,7 +89,10 @@ struct Conductor: ServiceLifecycle.Service {
         } catch {
             self.logger.error("the workloads of the last run are not enrolled", metadata: ["reason": "\(error)"])
         }
+        var (round, accepted) = (0, UInt64(0))
         while !Task.isCancelled {
+            round += 1
+            if round.isMultiple(of: Self.trimming) { await self.returnMemory(since: &accepted) }
             await self.registry.prune()
             do throws(SteeringError) {
                 try self.steering.pruneStale()
@@ -95,6 +101,14 @@ struct Conductor: ServiceLifecycle.Service {
             }
             try? await Task.sleep(for: Self.pruning)
         }
+    }
+
+    /// TLS handshakes leave free pieces all over the heap, which the C library keeps unless it is asked.
+    private func returnMemory(since accepted: inout UInt64) async {
+        let now = await self.proxy.statistics().accepted
+        if now == accepted { return }
+        accepted = now
+        ProcessLimits.returnFreeMemory()
     }
 
     private func waitForView() async {
