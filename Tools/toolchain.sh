@@ -8,7 +8,7 @@ SWIFT_MINIMUM=6.2
 find_swift() {
     local home candidate version seen=""
     home=$(getent passwd "${SUDO_USER:-$(id -un)}" | cut -d: -f6)
-    for candidate in "$(command -v swift || true)" /opt/swift/usr/bin/swift /opt/swift*/usr/bin/swift \
+    for candidate in "$(command -v swift || true)" /opt/swift*/usr/bin/swift \
         /usr/local/swift/usr/bin/swift /usr/libexec/swift/*/bin/swift "$home"/.local/share/swiftly/bin/swift \
         "$home"/.swiftly/bin/swift; do
         [ -x "$candidate" ] || continue
