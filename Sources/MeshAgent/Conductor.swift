@@ -94,12 +94,17 @@ struct Conductor: ServiceLifecycle.Service {
             round += 1
             if round.isMultiple(of: Self.trimming) { await self.returnMemory(since: &accepted) }
             await self.registry.prune()
-            do throws(SteeringError) {
-                try self.steering.pruneStale()
-            } catch {
-                self.logger.error("stale eBPF state remains", metadata: ["reason": "\(error)"])
-            }
+            // Otherwise it may be what keeps a workload of the last run from speaking in clear text.
+            if await self.registry.knowsAll { self.pruneKernel() }
             try? await Task.sleep(for: Self.pruning)
+        }
+    }
+
+    private func pruneKernel() {
+        do throws(SteeringError) {
+            try self.steering.pruneStale()
+        } catch {
+            self.logger.error("stale eBPF state remains", metadata: ["reason": "\(error)"])
         }
     }
 

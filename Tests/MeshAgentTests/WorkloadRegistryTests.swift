@@ -74,6 +74,40 @@ import Testing
         #expect(try next.store.load().map(\.name) == ["web"])
     }
 
+    @Test func whatCannotBeEnrolledAgainYetStaysKnownAndClosed() async throws {
+        let fixture = try await Fixture.started()
+        _ = try await fixture.registry.enrol(.named("web"))
+        let next = try Fixture(directory: fixture.directory)
+        next.plane.refuses.withLock { $0 = true }
+        #expect(await !next.registry.knowsAll)
+        try await next.registry.restore()
+        #expect(await !next.registry.knowsAll)
+        #expect(try next.store.load().map(\.name) == ["web"])
+        next.plane.refuses.withLock { $0 = false }
+        await next.registry.prune()
+        #expect(await next.registry.knowsAll)
+        #expect(next.plane.attached == ["shop/web"])
+        #expect(try next.store.load().map(\.name) == ["web"])
+    }
+
+    @Test func anUnreadableFileLeavesTheKernelAlone() async throws {
+        let fixture = try Fixture()
+        try Data("[{]".utf8).write(to: URL(filePath: fixture.directory + "/enrolments.json"))
+        await #expect(throws: EnrolmentError.self) { try await fixture.registry.restore() }
+        #expect(await !fixture.registry.knowsAll)
+    }
+
+    @Test func whatWaitsCanBeUnenrolled() async throws {
+        let fixture = try await Fixture.started()
+        let entry = try await fixture.registry.enrol(.named("web"))
+        let next = try Fixture(directory: fixture.directory)
+        next.plane.refuses.withLock { $0 = true }
+        try await next.registry.restore()
+        try await next.registry.unenrol(entry.id)
+        #expect(await next.registry.knowsAll)
+        #expect(try next.store.load().isEmpty)
+    }
+
     @Test func whatVanishesIsLetGo() async throws {
         let fixture = try await Fixture.started()
         _ = try await fixture.registry.enrol(.named("web"))
@@ -146,7 +180,7 @@ private final class FakeInspector: WorkloadInspector {
     let missing = Mutex<Set<String>>([])
 
     func inspect(_ request: EnrolRequest) throws(EnrolmentError) -> InspectedWorkload {
-        if self.missing.withLock({ $0.contains(request.cgroup) }) { throw EnrolmentError(.invalid, "not there") }
+        if self.missing.withLock({ $0.contains(request.cgroup) }) { throw EnrolmentError(.absent, "not there") }
         guard let namespace = try? NetworkNamespace.ofProcess() else { throw EnrolmentError(.kernel, "no namespace") }
         let name = request.networkNamespace ?? request.cgroup.replacingOccurrences(of: "/cg/", with: "/ns/")
         return InspectedWorkload(

@@ -90,7 +90,7 @@ struct JSONErrors<Context: RequestContext>: RouterMiddleware {
 
     private static func status(of code: EnrolmentError.Code) -> HTTPResponse.Status {
         switch code {
-        case .invalid: .badRequest
+        case .invalid, .absent: .badRequest
         case .conflict: .conflict
         case .notFound: .notFound
         case .kernel, .storage: .internalServerError

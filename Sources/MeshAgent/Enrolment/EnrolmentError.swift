@@ -8,6 +8,8 @@ package struct EnrolmentError: Error, CustomStringConvertible {
         /// The name, cgroup or network namespace is taken.
         case conflict
         case notFound
+        /// The workload's cgroup does not exist, so nothing can leave it.
+        case absent
         /// The kernel refused.
         case kernel
         /// The state on disk could not be read or written.

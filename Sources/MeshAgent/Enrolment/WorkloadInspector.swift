@@ -87,7 +87,8 @@ package struct HostInspector: WorkloadInspector {
             throw error
         } catch {
             let mount = (try? Cgroup.mountPoint()) ?? "/sys/fs/cgroup"
-            throw EnrolmentError(.invalid, "cgroup '\(path)' is not a cgroup v2 directory below \(mount): \(error)")
+            let code: EnrolmentError.Code = FileTree.exists(path) ? .invalid : .absent
+            throw EnrolmentError(code, "cgroup '\(path)' is not a cgroup v2 directory below \(mount): \(error)")
         }
     }
 

@@ -36,6 +36,12 @@ package actor WorkloadRegistry {
     private var nextKey: UInt32 = 1
     /// Until then the file on disk knows workloads that are not here yet, so nothing may change it.
     package private(set) var isRestored = false
+    /// Workloads of the last run that are there and could not be enrolled again yet. Their programs of that run must
+    /// stay: they refuse, and without them the workload would speak in clear text.
+    private var pending: [EnrolRequest] = []
+
+    /// Whether kernel state that belongs to no enrolled workload belongs to nobody.
+    package var knowsAll: Bool { self.isRestored && self.pending.isEmpty }
 
     /// - Parameter onChange: is called with all enrolled workloads after each change.
     package init(
@@ -53,14 +59,19 @@ package actor WorkloadRegistry {
 
     package func entry(_ id: WorkloadID) -> Entry? { self.entries[id] }
 
-    /// Enrols what was enrolled when the daemon last ran. What has vanished meanwhile is logged and forgotten.
+    /// Enrols what was enrolled when the daemon last ran. What has vanished meanwhile is logged and forgotten; what
+    /// cannot be enrolled for another reason stays closed and is tried again.
     package func restore() async throws(EnrolmentError) {
         for request in try self.store.load() {
             do throws(EnrolmentError) {
                 _ = try await self.add(request)
             } catch {
+                let isGone = error.code == .absent
+                if !isGone { self.pending.append(request) }
                 self.logger.warning(
-                    "a workload of the last run is not enrolled again",
+                    isGone
+                        ? "a workload of the last run is gone"
+                        : "a workload of the last run cannot be enrolled yet; its mesh connections stay refused",
                     metadata: ["workload.id": "\(request.namespace)/\(request.name)", "reason": "\(error)"])
             }
         }
@@ -78,6 +89,7 @@ package actor WorkloadRegistry {
     package func enrol(_ request: EnrolRequest) async throws(EnrolmentError) -> Entry {
         try self.checkRestored()
         let entry = try await self.add(request)
+        self.pending.removeAll { $0.namespace == request.namespace && $0.name == request.name }
         do throws(EnrolmentError) {
             try self.persist()
         } catch {
@@ -93,6 +105,10 @@ package actor WorkloadRegistry {
 
     package func unenrol(_ id: WorkloadID) async throws(EnrolmentError) {
         try self.checkRestored()
+        if let index = self.pending.firstIndex(where: { $0.namespace == id.namespace && $0.name == id.name }) {
+            self.pending.remove(at: index)
+            return try self.persist()
+        }
         guard let entry = self.entries[id], !self.busy.contains(id) else {
             throw EnrolmentError(
                 .notFound,
@@ -104,8 +120,35 @@ package actor WorkloadRegistry {
         await self.onChange(self.all)
     }
 
-    /// Lets go of workloads whose cgroup or network namespace has vanished.
+    private func retryPending() async {
+        guard self.isRestored, !self.pending.isEmpty else { return }
+        let requests = self.pending
+        for request in requests {
+            do throws(EnrolmentError) {
+                let entry = try await self.add(request)
+                // It was unenrolled, or enrolled in another way, while it was being attached.
+                guard self.pending.contains(request) else {
+                    await self.remove(entry)
+                    continue
+                }
+                self.logger.info("workload of the last run enrolled again", metadata: ["workload.id": "\(entry.id)"])
+            } catch {
+                if error.code != .absent { continue }
+            }
+            self.pending.removeAll { $0 == request }
+        }
+        guard self.pending != requests else { return }
+        do throws(EnrolmentError) {
+            try self.persist()
+        } catch {
+            self.logger.error("enrolments could not be saved", metadata: ["reason": "\(error)"])
+        }
+        await self.onChange(self.all)
+    }
+
+    /// Lets go of workloads whose cgroup or network namespace has vanished, and tries again what could not be enrolled.
     package func prune() async {
+        await self.retryPending()
         let gone = self.all.compactMap { entry in
             self.inspector.absence(of: entry.workload, request: entry.request).map { (entry, $0) }
         }
@@ -163,7 +206,7 @@ package actor WorkloadRegistry {
     }
 
     private func persist() throws(EnrolmentError) {
-        try self.store.save(self.all.map(\.request))
+        try self.store.save(self.all.map(\.request) + self.pending)
     }
 
     /// Names that become parts of a SPIFFE ID, a TLS server name and file names below bpffs.
