@@ -44,7 +44,7 @@ package struct KernelPlane: WorkloadPlane {
         do throws(SteeringError) {
             try self.steering.unenrol(key)
         } catch {
-            // It stays steered to nobody, which is closed; the next pruning tries again.
+            // It stays steered to nobody, which is closed; the next start of the daemon clears it.
             self.logger.error(
                 "a workload could not be unsteered", metadata: ["workload.id": "\(id)", "reason": "\(error)"])
         }
