@@ -127,18 +127,25 @@ final class OpenSSLEnd: HandshakeEnd {
     var hasReceivedShutdown: Bool { SSL_get_shutdown(self.ssl) & SSL_RECEIVED_SHUTDOWN != 0 }
 
     private static func certificates(_ pem: String) -> [OpaquePointer] {
-        let bio = BIO_new_mem_buf(pem, -1)
-        defer { BIO_free(bio) }
-        var found: [OpaquePointer] = []
-        while let certificate = PEM_read_bio_X509(bio, nil, nil, nil) { found.append(certificate) }
-        ERR_clear_error()
-        return found
+        self.withBIO(pem) { bio in
+            var found: [OpaquePointer] = []
+            while let certificate = PEM_read_bio_X509(bio, nil, nil, nil) { found.append(certificate) }
+            ERR_clear_error()
+            return found
+        }
     }
 
     private static func key(_ pem: String) -> OpaquePointer? {
-        let bio = BIO_new_mem_buf(pem, -1)
-        defer { BIO_free(bio) }
-        return PEM_read_bio_PrivateKey(bio, nil, nil, nil)
+        self.withBIO(pem) { PEM_read_bio_PrivateKey($0, nil, nil, nil) }
+    }
+
+    /// The BIO reads the text where it lies, so the text has to stay while it is read.
+    private static func withBIO<T>(_ pem: String, _ body: (OpaquePointer?) -> T) -> T {
+        pem.withCString { text in
+            let bio = BIO_new_mem_buf(text, -1)
+            defer { BIO_free(bio) }
+            return body(bio)
+        }
     }
 }
 
