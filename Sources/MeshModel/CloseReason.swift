@@ -37,6 +37,8 @@ package enum CloseReason: String, Sendable, Hashable, CaseIterable {
     case originalDestinationMissing = "original_destination_missing"
     /// A limit of this node was reached.
     case resourceExhausted = "resource_exhausted"
+    /// A declared limit of the workload or of its destination was reached.
+    case limitExceeded = "limit_exceeded"
     /// Nothing moved for too long.
     case idleTimeout = "idle_timeout"
     /// The workload was unenrolled or vanished.

@@ -13,6 +13,14 @@ package enum Wire: String, Sendable, Hashable {
     case splice
 }
 
+/// What seals and opens a tunnel's records on this node.
+package enum TunnelEngine: String, Sendable, Hashable {
+    /// In this process.
+    case user
+    /// Kernel TLS, with splice where pipes allow it.
+    case kernel
+}
+
 /// Everything telemetry says about one connection. It is filled in as facts become known and handed out when the
 /// connection opens and when it closes.
 package struct ConnectionRecord: Sendable, Hashable {
@@ -30,6 +38,8 @@ package struct ConnectionRecord: Sendable, Hashable {
     /// Where this node sends the bytes.
     package var upstream: SocketAddress?
     package var wire: Wire
+    /// nil: no tunnel, or not decided yet.
+    package var engine: TunnelEngine?
     /// The policy that decided, where one did.
     package var policy: NamespacedName?
     /// From the client to the server.

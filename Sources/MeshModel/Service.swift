@@ -8,11 +8,19 @@ package struct Service: Hashable, Sendable {
     /// Virtual addresses; empty for a headless service.
     package var addresses: [IPAddress]
     package var ports: [PortMapping]
+    package var loadBalancing: LoadBalancing
+    /// nil: no resource says anything about it.
+    package var policy: DestinationPolicy?
 
-    package init(id: NamespacedName, addresses: [IPAddress], ports: [PortMapping]) {
+    package init(
+        id: NamespacedName, addresses: [IPAddress], ports: [PortMapping], loadBalancing: LoadBalancing = .init(),
+        policy: DestinationPolicy? = nil
+    ) {
         self.id = id
         self.hostname = "\(id.name).\(id.namespace).mesh.internal"
         self.addresses = addresses
         self.ports = ports
+        self.loadBalancing = loadBalancing
+        self.policy = policy
     }
 }

@@ -28,11 +28,16 @@ package struct Workload: Hashable, Sendable {
     package var policies: [NamespacedName]
     /// The name in telemetry: the `app` label, or the workload's own name.
     package var canonicalName: String
+    /// Its node's.
+    package var locality: Locality
+    /// nil: no resource says anything about it.
+    package var limits: WorkloadLimits?
 
     package init(
         id: WorkloadID, addresses: [IPAddress], node: String, serviceAccount: String, trustDomain: String,
         tunnel: TunnelProtocol = .tunnel, isHealthy: Bool = true, isHostNetwork: Bool = false, capacity: UInt32 = 1,
-        services: [NamespacedName: [PortMapping]] = [:], policies: [NamespacedName] = [], canonicalName: String? = nil
+        services: [NamespacedName: [PortMapping]] = [:], policies: [NamespacedName] = [], canonicalName: String? = nil,
+        locality: Locality = .init(), limits: WorkloadLimits? = nil
     ) {
         self.id = id
         self.addresses = addresses
@@ -46,6 +51,8 @@ package struct Workload: Hashable, Sendable {
         self.services = services
         self.policies = policies
         self.canonicalName = canonicalName ?? id.name
+        self.locality = locality
+        self.limits = limits
     }
 
     /// nil when the names cannot form a SPIFFE ID.

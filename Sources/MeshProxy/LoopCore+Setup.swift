@@ -168,7 +168,7 @@ extension LoopCore {
         let early = connection.setup?.earlyCount ?? 0
         if connection.machine.origin == .tunnel {
             do throws(TunnelError) {
-                try self.seal(ConnectResponse.accepted.encoded, connection, toward: connection.index)
+                try self.seal(ConnectResponse.accepted(nil).encoded, connection, toward: connection.index)
             } catch {
                 connection.record.detail = error.message
                 self.close(connection, error.closeReason)

@@ -13,16 +13,19 @@ package struct ConnectRequest: Hashable, Sendable {
     package var sourceService: String?
     /// W3C trace context.
     package var traceparent: String?
+    /// nil: the peer is not a node of our own making.
+    package var capabilities: TunnelCapabilities?
 
     package init(
         authority: SocketAddress, client: SocketAddress? = nil, source: WorkloadID? = nil,
-        sourceService: String? = nil, traceparent: String? = nil
+        sourceService: String? = nil, traceparent: String? = nil, capabilities: TunnelCapabilities? = nil
     ) {
         self.authority = authority
         self.client = client
         self.source = source
         self.sourceService = sourceService
         self.traceparent = traceparent
+        self.capabilities = capabilities
     }
 
     /// The bytes on the wire.
@@ -37,6 +40,9 @@ package struct ConnectRequest: Hashable, Sendable {
         }
         if !baggage.isEmpty { text += "baggage: \(baggage.joined(separator: ","))\r\n" }
         if let traceparent = self.traceparent { text += "traceparent: \(traceparent)\r\n" }
+        if let capabilities = self.capabilities {
+            text += "\(TunnelCapabilities.header): \(capabilities.encoded)\r\n"
+        }
         return Array((text + "\r\n").utf8)
     }
 
@@ -62,6 +68,7 @@ package struct ConnectRequest: Hashable, Sendable {
             self.source = values["nodemesh.workload"].flatMap { NamespacedName($0) }
             self.sourceService = values["service.name"]
         }
+        self.capabilities = try head.single(TunnelCapabilities.header).map { TunnelCapabilities($0) }
         self.traceparent = try head.single("traceparent").flatMap { Self.isTraceparent($0) ? $0 : nil }
     }
 

@@ -9,13 +9,19 @@ package struct ConnectResponse: Hashable, Sendable {
     package var reason: CloseReason?
     /// For the operator.
     package var detail: String?
+    /// nil: the peer is not a node of our own making.
+    package var capabilities: TunnelCapabilities?
 
-    package static let accepted = ConnectResponse(status: 200, reason: nil, detail: nil)
+    /// 200, with what this side and the request have in common.
+    package static func accepted(_ capabilities: TunnelCapabilities?) -> ConnectResponse {
+        ConnectResponse(status: 200, reason: nil, detail: nil, capabilities: capabilities)
+    }
 
-    package init(status: Int, reason: CloseReason?, detail: String?) {
+    package init(status: Int, reason: CloseReason?, detail: String?, capabilities: TunnelCapabilities? = nil) {
         self.status = status
         self.reason = reason
         self.detail = detail
+        self.capabilities = capabilities
     }
 
     /// The refusal for a reason, with its HTTP status.
@@ -27,7 +33,7 @@ package struct ConnectResponse: Hashable, Sendable {
             case .protocolError: 400
             case .completed, .clientReset, .serverReset, .tunnelReset, .noHealthyEndpoint, .connectRefused,
                 .connectTimeout, .connectFailed, .tlsFailed, .identityUnavailable, .originalDestinationMissing,
-                .resourceExhausted, .idleTimeout, .shutdown:
+                .resourceExhausted, .limitExceeded, .idleTimeout, .shutdown:
                 503
             }
         return ConnectResponse(status: status, reason: reason, detail: detail)
@@ -37,7 +43,10 @@ package struct ConnectResponse: Hashable, Sendable {
 
     /// The bytes on the wire.
     package var encoded: [UInt8] {
-        if self.isAccepted { return Array("HTTP/1.1 200 OK\r\n\r\n".utf8) }
+        if self.isAccepted {
+            let header = self.capabilities.map { "\(TunnelCapabilities.header): \($0.encoded)\r\n" } ?? ""
+            return Array("HTTP/1.1 200 OK\r\n\(header)\r\n".utf8)
+        }
         let words = [400: "Bad Request", 403: "Forbidden", 404: "Not Found"]
         var text = "HTTP/1.1 \(self.status) \(words[self.status] ?? "Service Unavailable")\r\n"
         if let reason = self.reason { text += "nodemesh-reason: \(reason.rawValue)\r\n" }
@@ -57,7 +66,8 @@ package struct ConnectResponse: Hashable, Sendable {
         }
         self.init(
             status: status, reason: try head.single("nodemesh-reason").flatMap { CloseReason(rawValue: $0) },
-            detail: try head.single("nodemesh-detail").map { PeerVerification.printable($0) })
+            detail: try head.single("nodemesh-detail").map { PeerVerification.printable($0) },
+            capabilities: try head.single(TunnelCapabilities.header).map { TunnelCapabilities($0) })
     }
 }
 

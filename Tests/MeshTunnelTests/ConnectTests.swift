@@ -116,7 +116,7 @@ import Testing
     }
 
     @Test func `an acceptance is the 19 bytes of the protocol, with the server's data behind`() throws {
-        #expect(ConnectResponse.accepted.encoded == Array("HTTP/1.1 200 OK\r\n\r\n".utf8))
+        #expect(ConnectResponse.accepted(nil).encoded == Array("HTTP/1.1 200 OK\r\n\r\n".utf8))
         var parser = ConnectResponseParser()
         let bytes = Array("HTTP/1.1 200 OK\r\n\r\nhello".utf8)
         let (taken, response) = try bytes.withUnsafeBytes { try parser.read($0) }

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+import MeshLinux
+
+/// Plain bytes to a plain socket: by copy while they trickle, by splice through a lent pipe when they come in bulk.
+extension LoopCore {
+    func pumpPlain(_ index: UInt32) throws(RelayFailure) -> Bool {
+        let (source, destination) = (self.sides[index], self.sides[index ^ 1])
+        var moved = 0
+        for _ in 0..<Self.steps {
+            if source.pointee.bytesInPipe > 0 {
+                guard try self.spliceOut(index) else { return false }
+            }
+            if let block = source.pointee.block, block.pointee.hasBytes {
+                guard try self.sendBytes(block, index) else { return false }
+            }
+            if source.pointee.flags.contains(.ended) {
+                self.giveBack(index)
+                Linux.shutdownWrite(destination.pointee.fd)
+                source.pointee.flags.insert(.flushed)
+                return false
+            }
+            guard source.pointee.flags.contains(.readable) else {
+                if moved < Self.trickle { source.pointee.flags.remove(.splicing) }
+                self.giveBack(index)
+                return false
+            }
+            let count =
+                source.pointee.flags.contains(.splicing) ? try self.spliceIn(index) : try self.copyIn(index)
+            moved += count
+        }
+        return true
+    }
+
+    /// Takes bytes from a socket into a pipe.
+    private func spliceIn(_ index: UInt32) throws(RelayFailure) -> Int {
+        let source = self.sides[index]
+        if source.pointee.pipe < 0 {
+            guard let pipe = self.pipes.take() else {
+                source.pointee.flags.remove(.splicing)
+                return 0
+            }
+            source.pointee.pipe = pipe
+        }
+        let result: IOResult<Int>
+        do throws(SystemError) {
+            // The pipe is empty here, so EAGAIN can only mean that the socket is.
+            result = try Linux.splice(
+                from: source.pointee.fd, to: self.pipes[source.pointee.pipe].write,
+                self.settings.configuration.pipeSize)
+        } catch {
+            throw .read(index, error)
+        }
+        switch result {
+        case .wouldBlock:
+            source.pointee.flags.remove(.readable)
+            return 0
+        case .done(0):
+            source.pointee.flags.insert(.ended)
+            return 0
+        case .done(let count):
+            source.pointee.bytesInPipe = Int32(truncatingIfNeeded: count)
+            return count
+        }
+    }
+
+    /// - Returns: whether the pipe is empty now.
+    private func spliceOut(_ index: UInt32) throws(RelayFailure) -> Bool {
+        let (source, destination) = (self.sides[index], self.sides[index ^ 1])
+        let pipe = self.pipes[source.pointee.pipe].read
+        while source.pointee.bytesInPipe > 0 {
+            guard destination.pointee.flags.contains(.writable) else { return false }
+            do throws(SystemError) {
+                switch try Linux.splice(from: pipe, to: destination.pointee.fd, Int(source.pointee.bytesInPipe)) {
+                case .wouldBlock:
+                    destination.pointee.flags.remove(.writable)
+                    return false
+                case .done(let count):
+                    source.pointee.bytesInPipe -= Int32(truncatingIfNeeded: count)
+                    source.pointee.bytes += UInt64(count)
+                }
+            } catch {
+                throw .write(index ^ 1, error)
+            }
+        }
+        return true
+    }
+
+    private func copyIn(_ index: UInt32) throws(RelayFailure) -> Int {
+        let source = self.sides[index]
+        let block = self.block(of: source)
+        let room = min(Self.copySize, block.pointee.capacity)
+        let result: IOResult<Int>
+        do throws(SystemError) {
+            result = try Linux.receive(source.pointee.fd, block.pointee.base, room)
+        } catch {
+            throw .read(index, error)
+        }
+        switch result {
+        case .wouldBlock:
+            source.pointee.flags.remove(.readable)
+            return 0
+        case .done(0):
+            source.pointee.flags.insert(.ended)
+            return 0
+        case .done(let count):
+            if count < room, !source.pointee.flags.contains(.hangUp) { source.pointee.flags.remove(.readable) }
+            if count >= Self.bulk { source.pointee.flags.insert(.splicing) }
+            block.pointee.start = 0
+            block.pointee.end = count
+            source.pointee.bytes += UInt64(count)
+            return count
+        }
+    }
+
+    /// The flow's block, lent now if it has none.
+    @inline(__always)
+    func block(of side: UnsafeMutablePointer<Side>) -> UnsafeMutablePointer<Block> {
+        if let block = side.pointee.block { return block }
+        let block = self.blocks.take()
+        side.pointee.block = block
+        return block
+    }
+
+    /// Sends the bytes of a flow's block as they are.
+    ///
+    /// - Returns: whether all went out.
+    @inline(__always)
+    func sendBytes(_ block: UnsafeMutablePointer<Block>, _ index: UInt32) throws(RelayFailure) -> Bool {
+        let destination = self.sides[index ^ 1]
+        guard destination.pointee.flags.contains(.writable) else { return false }
+        let left = block.pointee.end - block.pointee.start
+        let result: IOResult<Int>
+        do throws(SystemError) {
+            result = try Linux.send(destination.pointee.fd, block.pointee.base + block.pointee.start, left)
+        } catch {
+            throw .write(index ^ 1, error)
+        }
+        guard case .done(let count) = result else {
+            destination.pointee.flags.remove(.writable)
+            return false
+        }
+        block.pointee.start += count
+        // A socket that takes only a part is full, and its edge is armed.
+        if count < left {
+            destination.pointee.flags.remove(.writable)
+            return false
+        }
+        block.pointee.start = 0
+        block.pointee.end = 0
+        return true
+    }
+}
