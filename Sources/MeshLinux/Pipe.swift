@@ -15,10 +15,11 @@ package struct Pipe: ~Copyable, Sendable {
         _ = try systemCall("pipe2") { fds.withUnsafeMutableBufferPointer { nm_pipe2($0.baseAddress) } }
         self.readEnd = FileDescriptor(owning: fds[0])
         self.writeEnd = FileDescriptor(owning: fds[1])
-        let granted = nm_set_pipe_size(fds[1], CInt(clamping: capacity))
-        // Refused above the user's soft limit: the default of 16 pages stays.
-        self.capacity = granted > 0 ? Int(granted) : 65536
+        // Refused above the user's soft limit. What the pipe has then is for the kernel to say: it may be 16 pages or 2.
+        _ = nm_set_pipe_size(fds[1], CInt(clamping: capacity))
+        self.capacity = Int(max(0, nm_pipe_size(fds[1])))
     }
+
     /// Gives both descriptors away; the caller now has to close them.
     package consuming func release() -> (read: CInt, write: CInt) {
         (self.readEnd.release(), self.writeEnd.release())
