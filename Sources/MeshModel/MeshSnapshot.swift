@@ -5,6 +5,8 @@ package final class MeshSnapshot: Sendable {
     package let settings: MeshSettings
     /// The node that asks.
     package let localNode: String
+    /// Where that node is: what it was told, or else what is known of its workloads.
+    package let localLocality: Locality
 
     private let workloadsByID: [WorkloadID: Workload]
     private let workloadsByIP: [IPAddress: Workload]
@@ -27,8 +29,8 @@ package final class MeshSnapshot: Sendable {
     /// Of two things with one name the later counts. Of two services with one address, the first by name. Of two
     /// workloads with one address, a healthy one, then one of this node, then the first by name.
     package init(
-        settings: MeshSettings, localNode: String, workloads: [Workload] = [], services: [Service] = [],
-        nodes: [Node] = [], policies: [AuthorizationPolicy] = []
+        settings: MeshSettings, localNode: String, localLocality: Locality = .init(), workloads: [Workload] = [],
+        services: [Service] = [], nodes: [Node] = [], policies: [AuthorizationPolicy] = []
     ) {
         self.settings = settings
         self.localNode = localNode
@@ -38,6 +40,10 @@ package final class MeshSnapshot: Sendable {
         self.servicesByID = Dictionary(services.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
         let services = self.servicesByID.values.sorted { $0.id < $1.id }
         let workloads = self.workloadsByID.values.sorted { $0.id < $1.id }
+        self.localLocality =
+            localLocality.isKnown
+            ? localLocality
+            : workloads.first { $0.node == localNode && $0.locality.isKnown }?.locality ?? localLocality
 
         self.servicesByHostname = Dictionary(
             services.map { ($0.hostname.lowercased(), $0.id) }, uniquingKeysWith: { first, _ in first })

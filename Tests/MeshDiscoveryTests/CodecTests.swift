@@ -53,7 +53,7 @@ struct CodecTests {
     typealias Change<Message> = (field: String, body: (inout Message) -> Void)
 
     @Test func `workloads that must be refused`() throws {
-        let good = Istio_Workload_Workload(Sample.workload())
+        let good = try Istio_Workload_Workload(Sample.workload())
         let cases: [Change<Istio_Workload_Workload>] = [
             ("uid", { $0.uid = "" }),
             ("uid", { $0.uid = "nodemesh/Workload/shop/other" }),
@@ -100,7 +100,7 @@ struct CodecTests {
         }
     }
 
-    @Test func `services, nodes and settings that must be refused`() {
+    @Test func `services, nodes and settings that must be refused`() throws {
         let services: [Change<Istio_Workload_Service>] = [
             ("name", { $0.name = "" }), ("namespace", { $0.namespace = "" }), ("hostname", { $0.hostname = "x.org" }),
             ("addresses[0].address", { $0.addresses[0].address = Data([1]) }),
@@ -112,7 +112,7 @@ struct CodecTests {
             ("waypoint", { $0.weightedWaypoints = [.init()] }),
         ]
         for (field, body) in services {
-            var message = Istio_Workload_Service(Sample.service())
+            var message = try Istio_Workload_Service(Sample.service())
             body(&message)
             #expect(throws: ResourceError.self, "\(field)") { try Service(message) }
         }

@@ -65,3 +65,31 @@ import Testing
         #expect(SPIFFEID("spiffe://mesh.internal/node/n1")?.namespace == nil)
     }
 }
+
+@Suite struct LocalityTests {
+    @Test(arguments: [
+        ("", Locality()), ("eu", Locality(region: "eu")), ("eu/1a", Locality(region: "eu", zone: "1a")),
+        ("eu/1a/r.3", Locality(region: "eu", zone: "1a", subzone: "r.3")),
+    ])
+    func aLocalityIsItsText(_ text: String, _ locality: Locality) {
+        #expect(Locality(text) == locality)
+        #expect(locality.description == text)
+        #expect(locality.isKnown == !text.isEmpty)
+    }
+
+    @Test(arguments: ["/", "eu/", "/1a", "eu//r3", "a/b/c/d", "e u", "..", "eu/\(String(repeating: "x", count: 64))"])
+    func otherTextsAreNone(_ text: String) {
+        #expect(Locality(text) == nil)
+    }
+
+    @Test func aNodeIsWhereItWasToldOrWhereItsWorkloadsAre() throws {
+        let here = try workload("shop/web", at: ["10.0.1.1"]) { $0.locality = Locality(region: "eu") }
+        let there = try workload("shop/api", at: ["10.0.2.1"], node: "b") { $0.locality = Locality(region: "us") }
+        let mesh = try snapshot(workloads: [there, here])
+        #expect(mesh.localLocality == Locality(region: "eu"))
+        #expect(try snapshot(workloads: [there]).localLocality == Locality())
+        let told = MeshSnapshot(
+            settings: mesh.settings, localNode: "a", localLocality: Locality(region: "ap"), workloads: [here])
+        #expect(told.localLocality == Locality(region: "ap"))
+    }
+}

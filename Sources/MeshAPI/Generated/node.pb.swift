@@ -77,6 +77,9 @@ package nonisolated struct Nodemesh_V1_SyncWorkloadsRequest: Sendable {
 
   package var workloads: [Nodemesh_V1_WorkloadRegistration] = []
 
+  /// Where the node is: region, region/zone or region/zone/subzone; empty: not known.
+  package var locality: String = String()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -216,6 +219,138 @@ package nonisolated struct Nodemesh_V1_Mesh: Sendable {
   package init() {}
 }
 
+/// Extension of istio.workload.Service: what one node may do to a service, and when it sets an endpoint aside.
+package nonisolated struct Nodemesh_V1_DestinationPolicy: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var maxConnections: UInt32 {
+    get {_maxConnections ?? 0}
+    set {_maxConnections = newValue}
+  }
+  /// Returns true if `maxConnections` has been explicitly set.
+  package var hasMaxConnections: Bool {self._maxConnections != nil}
+  /// Clears the value of `maxConnections`. Subsequent reads from it will return its default value.
+  package mutating func clearMaxConnections() {self._maxConnections = nil}
+
+  package var maxPending: UInt32 {
+    get {_maxPending ?? 0}
+    set {_maxPending = newValue}
+  }
+  /// Returns true if `maxPending` has been explicitly set.
+  package var hasMaxPending: Bool {self._maxPending != nil}
+  /// Clears the value of `maxPending`. Subsequent reads from it will return its default value.
+  package mutating func clearMaxPending() {self._maxPending = nil}
+
+  package var connectsPerSecond: UInt32 {
+    get {_connectsPerSecond ?? 0}
+    set {_connectsPerSecond = newValue}
+  }
+  /// Returns true if `connectsPerSecond` has been explicitly set.
+  package var hasConnectsPerSecond: Bool {self._connectsPerSecond != nil}
+  /// Clears the value of `connectsPerSecond`. Subsequent reads from it will return its default value.
+  package mutating func clearConnectsPerSecond() {self._connectsPerSecond = nil}
+
+  package var connectTimeoutMs: UInt64 {
+    get {_connectTimeoutMs ?? 0}
+    set {_connectTimeoutMs = newValue}
+  }
+  /// Returns true if `connectTimeoutMs` has been explicitly set.
+  package var hasConnectTimeoutMs: Bool {self._connectTimeoutMs != nil}
+  /// Clears the value of `connectTimeoutMs`. Subsequent reads from it will return its default value.
+  package mutating func clearConnectTimeoutMs() {self._connectTimeoutMs = nil}
+
+  package var outlierDetection: Nodemesh_V1_DestinationPolicy.OutlierDetection {
+    get {_outlierDetection ?? Nodemesh_V1_DestinationPolicy.OutlierDetection()}
+    set {_outlierDetection = newValue}
+  }
+  /// Returns true if `outlierDetection` has been explicitly set.
+  package var hasOutlierDetection: Bool {self._outlierDetection != nil}
+  /// Clears the value of `outlierDetection`. Subsequent reads from it will return its default value.
+  package mutating func clearOutlierDetection() {self._outlierDetection = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated struct OutlierDetection: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    package var consecutiveFailures: UInt32 = 0
+
+    package var baseEjectionTimeMs: UInt64 = 0
+
+    package var maxEjectionTimeMs: UInt64 = 0
+
+    package var maxEjectionPercent: UInt32 = 0
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+  }
+
+  package init() {}
+
+  fileprivate var _maxConnections: UInt32? = nil
+  fileprivate var _maxPending: UInt32? = nil
+  fileprivate var _connectsPerSecond: UInt32? = nil
+  fileprivate var _connectTimeoutMs: UInt64? = nil
+  fileprivate var _outlierDetection: Nodemesh_V1_DestinationPolicy.OutlierDetection? = nil
+}
+
+/// Extension of istio.workload.Workload: its share of its node's proxy.
+package nonisolated struct Nodemesh_V1_WorkloadLimits: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var connectionsPerSecond: UInt32 {
+    get {_connectionsPerSecond ?? 0}
+    set {_connectionsPerSecond = newValue}
+  }
+  /// Returns true if `connectionsPerSecond` has been explicitly set.
+  package var hasConnectionsPerSecond: Bool {self._connectionsPerSecond != nil}
+  /// Clears the value of `connectionsPerSecond`. Subsequent reads from it will return its default value.
+  package mutating func clearConnectionsPerSecond() {self._connectionsPerSecond = nil}
+
+  package var handshakesPerSecond: UInt32 {
+    get {_handshakesPerSecond ?? 0}
+    set {_handshakesPerSecond = newValue}
+  }
+  /// Returns true if `handshakesPerSecond` has been explicitly set.
+  package var hasHandshakesPerSecond: Bool {self._handshakesPerSecond != nil}
+  /// Clears the value of `handshakesPerSecond`. Subsequent reads from it will return its default value.
+  package mutating func clearHandshakesPerSecond() {self._handshakesPerSecond = nil}
+
+  package var maxConnections: UInt32 {
+    get {_maxConnections ?? 0}
+    set {_maxConnections = newValue}
+  }
+  /// Returns true if `maxConnections` has been explicitly set.
+  package var hasMaxConnections: Bool {self._maxConnections != nil}
+  /// Clears the value of `maxConnections`. Subsequent reads from it will return its default value.
+  package mutating func clearMaxConnections() {self._maxConnections = nil}
+
+  package var bytesPerSecond: UInt64 {
+    get {_bytesPerSecond ?? 0}
+    set {_bytesPerSecond = newValue}
+  }
+  /// Returns true if `bytesPerSecond` has been explicitly set.
+  package var hasBytesPerSecond: Bool {self._bytesPerSecond != nil}
+  /// Clears the value of `bytesPerSecond`. Subsequent reads from it will return its default value.
+  package mutating func clearBytesPerSecond() {self._bytesPerSecond = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _connectionsPerSecond: UInt32? = nil
+  fileprivate var _handshakesPerSecond: UInt32? = nil
+  fileprivate var _maxConnections: UInt32? = nil
+  fileprivate var _bytesPerSecond: UInt64? = nil
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "nodemesh.v1"
@@ -302,7 +437,7 @@ nonisolated extension Nodemesh_V1_JoinResponse: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Nodemesh_V1_SyncWorkloadsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SyncWorkloadsRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_addresses\0\u{3}tunnel_port\0\u{1}generation\0\u{1}workloads\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_addresses\0\u{3}tunnel_port\0\u{1}generation\0\u{1}workloads\0\u{1}locality\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -314,6 +449,7 @@ nonisolated extension Nodemesh_V1_SyncWorkloadsRequest: SwiftProtobuf.Message, S
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.tunnelPort) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.generation) }()
       case 4: try { try decoder.decodeRepeatedMessageField(value: &self.workloads) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.locality) }()
       default: break
       }
     }
@@ -332,6 +468,9 @@ nonisolated extension Nodemesh_V1_SyncWorkloadsRequest: SwiftProtobuf.Message, S
     if !self.workloads.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.workloads, fieldNumber: 4)
     }
+    if !self.locality.isEmpty {
+      try visitor.visitSingularStringField(value: self.locality, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -340,6 +479,7 @@ nonisolated extension Nodemesh_V1_SyncWorkloadsRequest: SwiftProtobuf.Message, S
     if lhs.tunnelPort != rhs.tunnelPort {return false}
     if lhs.generation != rhs.generation {return false}
     if lhs.workloads != rhs.workloads {return false}
+    if lhs.locality != rhs.locality {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -655,6 +795,154 @@ nonisolated extension Nodemesh_V1_Mesh.Prefix: SwiftProtobuf.Message, SwiftProto
   package static func ==(lhs: Nodemesh_V1_Mesh.Prefix, rhs: Nodemesh_V1_Mesh.Prefix) -> Bool {
     if lhs.address != rhs.address {return false}
     if lhs.length != rhs.length {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Nodemesh_V1_DestinationPolicy: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".DestinationPolicy"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}max_connections\0\u{3}max_pending\0\u{3}connects_per_second\0\u{3}connect_timeout_ms\0\u{3}outlier_detection\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self._maxConnections) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self._maxPending) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self._connectsPerSecond) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self._connectTimeoutMs) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._outlierDetection) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._maxConnections {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._maxPending {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._connectsPerSecond {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._connectTimeoutMs {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 4)
+    } }()
+    try { if let v = self._outlierDetection {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Nodemesh_V1_DestinationPolicy, rhs: Nodemesh_V1_DestinationPolicy) -> Bool {
+    if lhs._maxConnections != rhs._maxConnections {return false}
+    if lhs._maxPending != rhs._maxPending {return false}
+    if lhs._connectsPerSecond != rhs._connectsPerSecond {return false}
+    if lhs._connectTimeoutMs != rhs._connectTimeoutMs {return false}
+    if lhs._outlierDetection != rhs._outlierDetection {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Nodemesh_V1_DestinationPolicy.OutlierDetection: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Nodemesh_V1_DestinationPolicy.protoMessageName + ".OutlierDetection"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}consecutive_failures\0\u{3}base_ejection_time_ms\0\u{3}max_ejection_time_ms\0\u{3}max_ejection_percent\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.consecutiveFailures) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.baseEjectionTimeMs) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.maxEjectionTimeMs) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.maxEjectionPercent) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.consecutiveFailures != 0 {
+      try visitor.visitSingularUInt32Field(value: self.consecutiveFailures, fieldNumber: 1)
+    }
+    if self.baseEjectionTimeMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.baseEjectionTimeMs, fieldNumber: 2)
+    }
+    if self.maxEjectionTimeMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.maxEjectionTimeMs, fieldNumber: 3)
+    }
+    if self.maxEjectionPercent != 0 {
+      try visitor.visitSingularUInt32Field(value: self.maxEjectionPercent, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Nodemesh_V1_DestinationPolicy.OutlierDetection, rhs: Nodemesh_V1_DestinationPolicy.OutlierDetection) -> Bool {
+    if lhs.consecutiveFailures != rhs.consecutiveFailures {return false}
+    if lhs.baseEjectionTimeMs != rhs.baseEjectionTimeMs {return false}
+    if lhs.maxEjectionTimeMs != rhs.maxEjectionTimeMs {return false}
+    if lhs.maxEjectionPercent != rhs.maxEjectionPercent {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Nodemesh_V1_WorkloadLimits: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".WorkloadLimits"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}connections_per_second\0\u{3}handshakes_per_second\0\u{3}max_connections\0\u{3}bytes_per_second\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self._connectionsPerSecond) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self._handshakesPerSecond) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self._maxConnections) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self._bytesPerSecond) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._connectionsPerSecond {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._handshakesPerSecond {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._maxConnections {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._bytesPerSecond {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 4)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Nodemesh_V1_WorkloadLimits, rhs: Nodemesh_V1_WorkloadLimits) -> Bool {
+    if lhs._connectionsPerSecond != rhs._connectionsPerSecond {return false}
+    if lhs._handshakesPerSecond != rhs._handshakesPerSecond {return false}
+    if lhs._maxConnections != rhs._maxConnections {return false}
+    if lhs._bytesPerSecond != rhs._bytesPerSecond {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -47,7 +47,9 @@ package enum MeshResource: Sendable, Hashable {
     }
 
     /// The wire form. Equal values give equal bytes.
-    package func encoded() throws -> DiscoveryResource {
+    ///
+    /// - Parameter trustDomain: the mesh's own, which its workloads need not name.
+    package func encoded(trustDomain: String = "") throws -> DiscoveryResource {
         var options = BinaryEncodingOptions()
         options.useDeterministicOrdering = true
         let payload: Data =
@@ -56,9 +58,10 @@ package enum MeshResource: Sendable, Hashable {
             case .node(let value): try Nodemesh_V1_Node(value).serializedBytes(options: options)
             case .policy(let value): try Istio_Security_Authorization(value).serializedBytes(options: options)
             case .workload(let value):
-                try Istio_Workload_Address.with { $0.workload = .init(value) }.serializedBytes(options: options)
+                try Istio_Workload_Address.with { $0.workload = try .init(value, meshTrustDomain: trustDomain) }
+                    .serializedBytes(options: options)
             case .service(let value):
-                try Istio_Workload_Address.with { $0.service = .init(value) }.serializedBytes(options: options)
+                try Istio_Workload_Address.with { $0.service = try .init(value) }.serializedBytes(options: options)
             }
         return DiscoveryResource(name: self.name, payload: payload, aliases: self.aliases)
     }

@@ -21,13 +21,15 @@ enum ServiceKey {
 }
 
 extension Istio_Workload_Service {
-    init(_ service: Service) {
+    init(_ service: Service) throws {
         self.init()
         self.name = service.id.name
         self.namespace = service.id.namespace
         self.hostname = service.hostname
         self.addresses = service.addresses.map { address in .with { $0.address = Data(address.bytes) } }
         self.ports = service.ports.map(Istio_Workload_Port.init)
+        if service.loadBalancing != LoadBalancing() { self.loadBalancing = .init(service.loadBalancing) }
+        if let policy = service.policy { self.extensions = [try .init(Nodemesh_V1_DestinationPolicy(policy))] }
     }
 }
 
@@ -43,7 +45,11 @@ extension Service {
                 try Field.absent(address.hasLength, "\(field).length")
                 return try Field.address(address.address, "\(field).address")
             },
-            ports: try Field.list(message.ports, "ports", PortMapping.decode))
+            ports: try Field.list(message.ports, "ports", PortMapping.decode),
+            loadBalancing: try LoadBalancing(message.loadBalancing),
+            policy: try Istio_Workload_Extension.find(Nodemesh_V1_DestinationPolicy.self, in: message.extensions).map {
+                policy throws(ResourceError) in try DestinationPolicy(policy)
+            })
         guard message.hostname == self.hostname else {
             throw ResourceError("hostname", "\"\(message.hostname.prefix(256))\" is not \(self.hostname)")
         }

@@ -6,7 +6,8 @@ import MeshModel
 import SwiftProtobuf
 
 extension Istio_Workload_Workload {
-    init(_ workload: Workload) {
+    /// - Parameter meshTrustDomain: what a workload that names no trust domain is in.
+    init(_ workload: Workload, meshTrustDomain: String = "") throws {
         self.init()
         self.uid = MeshResource.uid(of: workload.id)
         self.name = workload.id.name
@@ -17,7 +18,7 @@ extension Istio_Workload_Workload {
             case .none: .none
             case .tunnel: .hbone
             }
-        self.trustDomain = workload.trustDomain
+        self.trustDomain = workload.trustDomain == meshTrustDomain ? "" : workload.trustDomain
         self.serviceAccount = workload.serviceAccount
         self.node = workload.node
         self.canonicalName = workload.canonicalName
@@ -26,7 +27,9 @@ extension Istio_Workload_Workload {
         self.authorizationPolicies = workload.policies.map(\.description)
         self.status = workload.isHealthy ? .healthy : .unhealthy
         self.networkMode = workload.isHostNetwork ? .hostNetwork : .standard
-        self.capacity = .init(workload.capacity)
+        if workload.capacity != 1 { self.capacity = .init(workload.capacity) }
+        if workload.locality != Locality() { self.locality = .init(workload.locality) }
+        if let limits = workload.limits { self.extensions = [try .init(Nodemesh_V1_WorkloadLimits(limits))] }
         for (service, ports) in workload.services {
             self.services[ServiceKey.text(service)] = .with { $0.ports = ports.map(Istio_Workload_Port.init) }
         }
@@ -60,7 +63,11 @@ extension Workload {
             services: try Self.services(message.services),
             policies: try Field.list(message.authorizationPolicies, "authorization_policies", Self.policy),
             canonicalName: message.canonicalName.isEmpty
-                ? nil : try Field.name(message.canonicalName, "canonical_name"))
+                ? nil : try Field.name(message.canonicalName, "canonical_name"),
+            locality: try Locality(message.locality),
+            limits: try Istio_Workload_Extension.find(Nodemesh_V1_WorkloadLimits.self, in: message.extensions).map {
+                limits throws(ResourceError) in try WorkloadLimits(limits)
+            })
         if self.tunnel == .tunnel, self.node.isEmpty {
             throw ResourceError("node", "is missing; a workload behind a tunnel has one")
         }
