@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import COpenSSL
+import MeshLinux
 import MeshModel
 
 /// Who the other side is, and whether it may be.
@@ -99,7 +100,17 @@ func verifyPeer(_ isGood: CInt, _ store: OpaquePointer?) -> CInt {
     case .failure(let error):
         handshake.failure = error
     }
-    if handshake.failure == nil { return 1 }
+    if handshake.failure == nil {
+        limitSession(ssl: OpaquePointer(ssl), to: certificate)
+        return 1
+    }
     X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
     return 0
+}
+
+/// A session is not to be resumed when the certificate that it rests on has ended.
+private func limitSession(ssl: OpaquePointer, to certificate: OpaquePointer) {
+    guard SSL_is_server(ssl) == 1, let session = SSL_get_session(ssl) else { return }
+    let left = PEM.seconds(X509_get0_notAfter(certificate)) - Int64(Clock.wall / 1_000_000_000)
+    SSL_SESSION_set_timeout(session, max(1, min(Int(left), TLSContext.sessionLifetime)))
 }

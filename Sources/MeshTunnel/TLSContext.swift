@@ -6,20 +6,50 @@ enum TLSContext {
     /// ALPN of the splice wire, in wire form.
     static let protocols: [UInt8] = [8] + Array("http/1.1".utf8)
 
-    /// TLS 1.3 only, mutual, no tickets, both roles. To be freed by the caller.
-    static func make() throws(TunnelError) -> OpaquePointer {
+    /// Whose sessions a context keeps for resumption.
+    enum Sessions {
+        /// The accepting side: those it handed tickets out for, in OpenSSL's cache, so that a ticket is a number and
+        /// needs neither a key to seal it nor a certificate to be decoded again.
+        case accepted
+        /// The dialling side: each ticket goes to the handshake it came with.
+        case dialled
+    }
+
+    /// Sessions that a node keeps for its peers to resume; each is a few kilobytes. Beyond it the oldest go.
+    private static let sessionLimit = 2048
+    /// Seconds for which a session may be resumed, unless a certificate ends before.
+    static let sessionLifetime = 3600
+
+    /// The key exchanges of tunnels, best first; the hybrid is there from OpenSSL 3.5 on.
+    private static let groups = ["X25519:X25519MLKEM768:P-256:P-384", "X25519:P-256:P-384"]
+
+    /// TLS 1.3 only, mutual, both roles. To be freed by the caller.
+    static func make(_ sessions: Sessions) throws(TunnelError) -> OpaquePointer {
         guard let context = SSL_CTX_new(TLS_method()) else {
             throw TunnelError(.invalidIdentity, "OpenSSL cannot make a TLS context")
         }
         SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, Int(TLS1_3_VERSION), nil)
         SSL_CTX_ctrl(context, SSL_CTRL_SET_MAX_PROTO_VERSION, Int(TLS1_3_VERSION), nil)
-        SSL_CTX_ctrl(context, SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_OFF), nil)
         SSL_CTX_ctrl(context, SSL_CTRL_MODE, Int(SSL_MODE_RELEASE_BUFFERS), nil)
         SSL_CTX_set_options(context, nm_ssl_options())
-        SSL_CTX_set_num_tickets(context, 0)
-        var ready = "X25519:P-256:P-384".withCString {
-            SSL_CTX_ctrl(context, SSL_CTRL_SET_GROUPS_LIST, 0, UnsafeMutableRawPointer(mutating: $0))
+        switch sessions {
+        case .accepted:
+            SSL_CTX_ctrl(context, SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_SERVER), nil)
+            SSL_CTX_ctrl(context, SSL_CTRL_SET_SESS_CACHE_SIZE, Self.sessionLimit, nil)
+            SSL_CTX_set_timeout(context, Self.sessionLifetime)
+            SSL_CTX_set_num_tickets(context, 1)
+        case .dialled:
+            let mode = Int(SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL)
+            SSL_CTX_ctrl(context, SSL_CTRL_SET_SESS_CACHE_MODE, mode, nil)
+            SSL_CTX_sess_set_new_cb(context, receivedTicket)
         }
+        var ready = 0
+        for groups in Self.groups where ready != 1 {
+            ready = groups.withCString {
+                SSL_CTX_ctrl(context, SSL_CTRL_SET_GROUPS_LIST, 0, UnsafeMutableRawPointer(mutating: $0))
+            }
+        }
+        ERR_clear_error()
         let suites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
         if SSL_CTX_set_ciphersuites(context, suites) != 1 { ready = 0 }
         if SSL_CTX_set_alpn_protos(context, Self.protocols, UInt32(Self.protocols.count)) != 0 { ready = 0 }

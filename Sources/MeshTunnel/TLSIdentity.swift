@@ -12,6 +12,8 @@ package final class TLSIdentity: @unchecked Sendable {
     /// Seconds since the Unix epoch after which the certificate is no longer good.
     package let notAfter: Int64
     let context: OpaquePointer
+    /// Differs whenever the certificate or the trust bundle does: what was agreed under one is not resumed under another.
+    let sessionContext: [UInt8]
 
     /// Parses and checks everything; milliseconds of work, so never on a loop.
     ///
@@ -36,7 +38,8 @@ package final class TLSIdentity: @unchecked Sendable {
         }
         defer { EVP_PKEY_free(key) }
         self.notAfter = PEM.seconds(X509_get0_notAfter(leaf))
-        self.context = try TLSContext.make()
+        self.sessionContext = PEM.fingerprint(leaf, bundle)
+        self.context = try TLSContext.make(.dialled)
         guard SSL_CTX_use_certificate(self.context, leaf) == 1, SSL_CTX_use_PrivateKey(self.context, key) == 1,
             SSL_CTX_check_private_key(self.context) == 1
         else {
@@ -85,6 +88,21 @@ enum PEM {
         defer { ASN1_STRING_free(epoch) }
         guard ASN1_TIME_diff(&days, &seconds, epoch, time) == 1 else { return 0 }
         return Int64(days) * 86400 + Int64(seconds)
+    }
+
+    /// A hash of a certificate and a set of others.
+    static func fingerprint(_ leaf: OpaquePointer, _ bundle: [OpaquePointer]) -> [UInt8] {
+        let digests = [Self.digest(leaf)] + bundle.map(Self.digest).sorted { $0.lexicographicallyPrecedes($1) }
+        let text = digests.flatMap { $0 }
+        var (hash, length) = ([UInt8](repeating: 0, count: 32), UInt32(0))
+        EVP_Digest(text, text.count, &hash, &length, EVP_sha256(), nil)
+        return hash
+    }
+
+    private static func digest(_ certificate: OpaquePointer) -> [UInt8] {
+        var (hash, length) = ([UInt8](repeating: 0, count: 32), UInt32(0))
+        X509_digest(certificate, EVP_sha256(), &hash, &length)
+        return hash
     }
 
     private static func withBIO(_ text: String, _ body: (OpaquePointer) -> Void) {

@@ -77,5 +77,8 @@ struct TrafficSecrets {
 /// OpenSSL's key log callback.
 func receivedSecret(_ ssl: OpaquePointer?, _ line: UnsafePointer<CChar>?) {
     guard let ssl, let line, let handshake = TunnelHandshake.owner(of: ssl) else { return }
+    // By now it is known whether a session is resumed. Who resumed it has its ticket and may use it again: a new one
+    // would prolong what ends with the certificate.
+    if SSL_is_server(ssl) == 1, SSL_session_reused(ssl) == 1 { SSL_set_num_tickets(ssl, 0) }
     handshake.secrets.take(line)
 }

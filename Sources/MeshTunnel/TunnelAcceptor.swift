@@ -17,7 +17,7 @@ package final class TunnelAcceptor: @unchecked Sendable {
 
     let context: OpaquePointer
 
-    package init() throws(TunnelError) { self.context = try TLSContext.make() }
+    package init() throws(TunnelError) { self.context = try TLSContext.make(.accepted) }
 
     deinit { SSL_CTX_free(self.context) }
 }

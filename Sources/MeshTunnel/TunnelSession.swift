@@ -10,6 +10,15 @@ package final class TunnelSession {
     package let peer: SPIFFEID
     /// Whose certificate this side presented.
     package let local: SPIFFEID
+    /// Seconds since the Unix epoch: when the first of both certificates ends.
+    package let notAfter: Int64
+    /// The handshake resumed an earlier one.
+    package let isResumed: Bool
+    /// The tunnel carries one connection after the other: an empty record of application data ends a direction of one
+    /// (see ``TunnelCapabilities``).
+    package var isReusable = false
+    /// Sees the first records, in which a ticket may come.
+    var tickets: TunnelHandshake?
     private var sending: TrafficKeys
     private var receiving: TrafficKeys
 
@@ -19,12 +28,17 @@ package final class TunnelSession {
     private var barren = 0
     private var postHandshake = PostHandshakeReader()
 
-    init(suite: CipherSuite, sending: TrafficKeys, receiving: TrafficKeys, peer: SPIFFEID, local: SPIFFEID) {
+    init(
+        suite: CipherSuite, sending: TrafficKeys, receiving: TrafficKeys, peer: SPIFFEID, local: SPIFFEID,
+        notAfter: Int64 = .max, isResumed: Bool = false
+    ) {
         self.suite = suite
         self.sending = sending
         self.receiving = receiving
         self.peer = peer
         self.local = local
+        self.notAfter = notAfter
+        self.isResumed = isResumed
     }
 
     deinit {
@@ -59,6 +73,13 @@ package final class TunnelSession {
         _ base: UnsafeMutableRawPointer, pool: inout AEADContextPool
     ) throws(TunnelError) -> Int {
         try self.sealControl(base, RecordLayout.alert, [1, 0], &pool)
+    }
+
+    /// Seals the end of one connection of a reusable tunnel; ``controlLength`` bytes at most.
+    package func sealStreamEnd(
+        _ base: UnsafeMutableRawPointer, pool: inout AEADContextPool
+    ) throws(TunnelError) -> Int {
+        try self.sealControl(base, RecordLayout.applicationData, [], &pool)
     }
 
     /// Seals a fatal alert; ``controlLength`` bytes at most.
@@ -127,6 +148,8 @@ package final class TunnelSession {
         package var content = 0
         /// The peer ended its direction in order; what follows is ignored.
         package var isEnd = false
+        /// The peer ended its direction of this connection; what follows belongs to the tunnel's next one.
+        package var isStreamEnd = false
 
         package init() {}
     }
@@ -155,6 +178,7 @@ package final class TunnelSession {
             if count - opened.consumed < RecordLayout.header + length { break }
             // After a KeyUpdate the context is another one.
             guard let context = pool.context(for: &self.receiving) else { throw Self.outOfMemory }
+            if self.tickets != nil { self.show(record, RecordLayout.header + length) }
             let content = record + RecordLayout.header
             var nonce = self.receiving.nonce(self.receiving.sequence)
             let authentic = withUnsafeBytes(of: &nonce) {
@@ -176,6 +200,10 @@ package final class TunnelSession {
             if content[end] == RecordLayout.applicationData, end > 0 {
                 self.barren = 0
                 opened.append(content, end, vector)
+            } else if content[end] == RecordLayout.applicationData, self.isReusable {
+                self.barren = 0
+                opened.isStreamEnd = true
+                break
             } else {
                 opened.isEnd = try self.receivedControl(
                     type: content[end], UnsafeBufferPointer(start: content, count: end))
@@ -183,6 +211,12 @@ package final class TunnelSession {
             }
         }
         return opened
+    }
+
+    @inline(never)
+    private func show(_ record: UnsafeMutablePointer<UInt8>, _ count: Int) {
+        guard let tickets = self.tickets else { return }
+        if !tickets.observe(UnsafeRawBufferPointer(start: record, count: count)) { self.tickets = nil }
     }
 
     /// - Returns: whether the peer ended its direction.

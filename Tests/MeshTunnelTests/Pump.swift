@@ -65,6 +65,8 @@ final class Records {
     private var pool: AEADContextPool
     private var pending: [UInt8] = []
     private(set) var isEnded = false
+    /// The last ``open(_:capacity:)`` stopped at the end of a connection.
+    private(set) var isStreamEnded = false
 
     init(_ session: TunnelSession, provider: AEADProvider = .openSSL, capacity: Int = 4) {
         self.session = session
@@ -101,6 +103,10 @@ final class Records {
         try self.control { base, pool throws(TunnelError) in try self.session.sealAlert(code, base, pool: &pool) }
     }
 
+    func streamEnd() throws -> [UInt8] {
+        try self.control { base, pool throws(TunnelError) in try self.session.sealStreamEnd(base, pool: &pool) }
+    }
+
     func keyUpdate() throws -> [UInt8] {
         try self.control { base, pool throws(TunnelError) in try self.session.sealKeyUpdate(base, pool: &pool) }
     }
@@ -126,8 +132,9 @@ final class Records {
                 }
             }
             self.isEnded = opened.isEnd
+            self.isStreamEnded = opened.isStreamEnd
             self.pending.removeFirst(opened.consumed)
-            if opened.consumed == 0 { break }
+            if opened.consumed == 0 || opened.isStreamEnd { break }
         }
         return content
     }
