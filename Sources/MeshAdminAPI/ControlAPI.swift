@@ -91,10 +91,12 @@ package struct NodeSummary: Codable, Sendable, Hashable {
     package var joinedAt: Date
     package var lastSeenAt: Date?
     package var workloads: Int
+    /// `region/zone/subzone`, as far as the node knows.
+    package var locality: String?
 
     package init(
         name: String, addresses: [String], tunnelPort: Int, isAlive: Bool, joinedAt: Date, lastSeenAt: Date?,
-        workloads: Int
+        workloads: Int, locality: String? = nil
     ) {
         self.name = name
         self.addresses = addresses
@@ -103,6 +105,7 @@ package struct NodeSummary: Codable, Sendable, Hashable {
         self.joinedAt = joinedAt
         self.lastSeenAt = lastSeenAt
         self.workloads = workloads
+        self.locality = locality
     }
 }
 
@@ -120,10 +123,15 @@ package struct WorkloadSummary: Codable, Sendable, Hashable {
     package var services: [String]
     /// `namespace/name` of each policy that selects it.
     package var policies: [String]
+    /// `region/zone/subzone`, as far as it is known.
+    package var locality: String?
+    /// What all ConnectionLimits together leave it, by field.
+    package var limits: [String: String]?
 
     package init(
         namespace: String, name: String, serviceAccount: String, identity: String, node: String, addresses: [String],
-        labels: [String: String], isHealthy: Bool, services: [String], policies: [String]
+        labels: [String: String], isHealthy: Bool, services: [String], policies: [String], locality: String? = nil,
+        limits: [String: String]? = nil
     ) {
         self.namespace = namespace
         self.name = name
@@ -135,6 +143,8 @@ package struct WorkloadSummary: Codable, Sendable, Hashable {
         self.isHealthy = isHealthy
         self.services = services
         self.policies = policies
+        self.locality = locality
+        self.limits = limits
     }
 }
 
@@ -171,9 +181,12 @@ package struct ServiceSummary: Codable, Sendable, Hashable {
     package var addresses: [String]
     package var ports: [Port]
     package var endpoints: [Endpoint]
+    /// What the Service, its DestinationRule and ConnectionLimits say together, by field.
+    package var traffic: [String: String]?
 
     package init(
-        namespace: String, name: String, hostname: String, addresses: [String], ports: [Port], endpoints: [Endpoint]
+        namespace: String, name: String, hostname: String, addresses: [String], ports: [Port], endpoints: [Endpoint],
+        traffic: [String: String]? = nil
     ) {
         self.namespace = namespace
         self.name = name
@@ -181,6 +194,7 @@ package struct ServiceSummary: Codable, Sendable, Hashable {
         self.addresses = addresses
         self.ports = ports
         self.endpoints = endpoints
+        self.traffic = traffic
     }
 }
 

@@ -111,11 +111,13 @@ package struct EnrolledWorkload: Codable, Sendable, Hashable {
     package var state: String
     package var reason: String?
     package var certificateExpiresAt: Date?
+    /// What all ConnectionLimits together leave it, by field.
+    package var limits: [String: String]?
 
     package init(
         namespace: String, name: String, serviceAccount: String, labels: [String: String], cgroup: String,
         networkNamespace: String?, addresses: [String], identity: String, state: String, reason: String?,
-        certificateExpiresAt: Date?
+        certificateExpiresAt: Date?, limits: [String: String]? = nil
     ) {
         self.namespace = namespace
         self.name = name
@@ -128,6 +130,7 @@ package struct EnrolledWorkload: Codable, Sendable, Hashable {
         self.state = state
         self.reason = reason
         self.certificateExpiresAt = certificateExpiresAt
+        self.limits = limits
     }
 }
 
@@ -181,7 +184,7 @@ package struct ConnectionSummary: Codable, Sendable, Hashable {
 /// `GET /v1/explain?source=NAMESPACE/NAME&destination=HOST:PORT` of a node: what would happen to this connection.
 package struct Explanation: Codable, Sendable, Hashable {
     package struct Step: Codable, Sendable, Hashable {
-        /// `capture`, `service`, `endpoint`, `wire`, `certificate` or `policy`.
+        /// `capture`, `limits`, `service`, `traffic`, `endpoint`, `wire`, `certificate` or `policy`.
         package var stage: String
         package var outcome: String
         package var detail: String

@@ -51,7 +51,7 @@ struct AgentParts: Sendable {
         let certificates = CertificateManager(
             signer: control, bundle: { control.credentials.bundle }, logger: logger,
             onChange: { news.certificates.yield($0) })
-        let views = ViewBuilder(node: configuration.node, logger: logger) { view in
+        let views = ViewBuilder(node: configuration.node, locality: configuration.locality, logger: logger) { view in
             // The loops come first: from the moment a prefix is captured they must know what is in it.
             proxy.update(view)
             do throws(SteeringError) {
@@ -69,7 +69,7 @@ struct AgentParts: Sendable {
             await views.update(local: Self.identities(of: entries, trustDomain: trustDomain))
             control.setRegistration(
                 NodeRegistration(
-                    addresses: addresses, tunnelPort: MeshPorts.tunnel,
+                    addresses: addresses, tunnelPort: MeshPorts.tunnel, locality: configuration.locality,
                     workloads: entries.map { entry in
                         WorkloadRegistration(
                             id: entry.id, serviceAccount: entry.request.serviceAccount, labels: entry.request.labels,

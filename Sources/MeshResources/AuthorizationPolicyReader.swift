@@ -135,11 +135,4 @@ extension ObjectReader {
             return String(port)
         }
     }
-
-    /// An object without any of these members would hold for every connection, which is never what was meant.
-    fileprivate func reportIfEmpty(_ names: String...) {
-        if !names.contains(where: self.has) {
-            self.report("has to name at least one of \(names.joined(separator: ", "))")
-        }
-    }
 }

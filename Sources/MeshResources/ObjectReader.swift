@@ -59,6 +59,13 @@ final class ObjectReader {
         }
     }
 
+    /// An object without any of these members would hold for everything or for nothing, which is never what was meant.
+    func reportIfEmpty(_ names: String...) {
+        if !names.contains(where: self.has) {
+            self.report("has to name at least one of \(names.joined(separator: ", "))")
+        }
+    }
+
     /// Reports every member that was not named by the calls before.
     func finish() {
         for member in self.members where !self.handled.contains(member.key) {

@@ -9,6 +9,8 @@ package enum Resource: Hashable, Sendable {
     case workload(WorkloadResource)
     case peerAuthentication(PeerAuthenticationResource)
     case authorizationPolicy(AuthorizationPolicyResource)
+    case destinationRule(DestinationRuleResource)
+    case connectionLimits(ConnectionLimitsResource)
 
     package var kind: ResourceKind {
         switch self {
@@ -16,6 +18,8 @@ package enum Resource: Hashable, Sendable {
         case .workload: .workload
         case .peerAuthentication: .peerAuthentication
         case .authorizationPolicy: .authorizationPolicy
+        case .destinationRule: .destinationRule
+        case .connectionLimits: .connectionLimits
         }
     }
 
@@ -25,6 +29,8 @@ package enum Resource: Hashable, Sendable {
         case .workload(let value): value.metadata
         case .peerAuthentication(let value): value.metadata
         case .authorizationPolicy(let value): value.metadata
+        case .destinationRule(let value): value.metadata
+        case .connectionLimits(let value): value.metadata
         }
     }
 
@@ -59,6 +65,8 @@ extension Resource: Codable {
             case .workload: .workload(try WorkloadResource(from: decoder))
             case .peerAuthentication: .peerAuthentication(try PeerAuthenticationResource(from: decoder))
             case .authorizationPolicy: .authorizationPolicy(try AuthorizationPolicyResource(from: decoder))
+            case .destinationRule: .destinationRule(try DestinationRuleResource(from: decoder))
+            case .connectionLimits: .connectionLimits(try ConnectionLimitsResource(from: decoder))
             }
     }
 
@@ -68,6 +76,8 @@ extension Resource: Codable {
         case .workload(let value): try value.encode(to: encoder)
         case .peerAuthentication(let value): try value.encode(to: encoder)
         case .authorizationPolicy(let value): try value.encode(to: encoder)
+        case .destinationRule(let value): try value.encode(to: encoder)
+        case .connectionLimits(let value): try value.encode(to: encoder)
         }
     }
 }

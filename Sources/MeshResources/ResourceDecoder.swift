@@ -155,7 +155,7 @@ private struct Run {
     private func read(_ kind: ResourceKind, _ metadata: ResourceMetadata, _ object: ObjectReader) -> Resource? {
         // What a control plane reports about a resource is no part of it.
         object.ignore("status")
-        let isSpecRequired = kind == .service || kind == .workload
+        let isSpecRequired = kind != .peerAuthentication && kind != .authorizationPolicy
         let field = isSpecRequired ? object.required("spec") : object.optional("spec")
         object.finish()
         guard let spec = field.map(\.object) ?? ObjectReader.empty(like: object) else { return nil }
@@ -165,6 +165,8 @@ private struct Run {
         case .workload: WorkloadResource.read(metadata, spec, self.usage).map { .workload($0) }
         case .peerAuthentication: .peerAuthentication(PeerAuthenticationResource.read(metadata, spec))
         case .authorizationPolicy: .authorizationPolicy(AuthorizationPolicyResource.read(metadata, spec))
+        case .destinationRule: DestinationRuleResource.read(metadata, spec).map { .destinationRule($0) }
+        case .connectionLimits: .connectionLimits(ConnectionLimitsResource.read(metadata, spec))
         }
     }
 }
@@ -181,7 +183,7 @@ extension ResourceMetadata {
         let rule: (String) -> String? =
             switch kind {
             case .service, .workload: NameRules.label
-            case .peerAuthentication, .authorizationPolicy: NameRules.subdomain
+            case .peerAuthentication, .authorizationPolicy, .destinationRule, .connectionLimits: NameRules.subdomain
             }
         let name = object.required("name")?.string(rule)
         let namespaceField = object.optional("namespace")

@@ -6,12 +6,15 @@ package enum ResourceKind: String, Codable, Hashable, Sendable, CaseIterable {
     case workload = "Workload"
     case peerAuthentication = "PeerAuthentication"
     case authorizationPolicy = "AuthorizationPolicy"
+    case destinationRule = "DestinationRule"
+    case connectionLimits = "ConnectionLimits"
 
     /// The apiVersion in the canonical form.
     package var apiVersion: String {
         switch self {
         case .service: "v1"
-        case .workload: "nodemesh.io/v1"
+        case .workload, .connectionLimits: "nodemesh.io/v1"
+        case .destinationRule: "networking.istio.io/v1"
         case .peerAuthentication, .authorizationPolicy: "security.istio.io/v1"
         }
     }
@@ -19,7 +22,9 @@ package enum ResourceKind: String, Codable, Hashable, Sendable, CaseIterable {
     /// Every apiVersion that is understood; they mean the same.
     package var acceptedVersions: [String] {
         switch self {
-        case .service, .workload: [self.apiVersion]
+        case .service, .workload, .connectionLimits: [self.apiVersion]
+        case .destinationRule:
+            [self.apiVersion, "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"]
         case .peerAuthentication, .authorizationPolicy: [self.apiVersion, "security.istio.io/v1beta1"]
         }
     }
@@ -31,6 +36,8 @@ package enum ResourceKind: String, Codable, Hashable, Sendable, CaseIterable {
         case .workload: ["workloads", "wl"]
         case .peerAuthentication: ["peerauthentications", "pa"]
         case .authorizationPolicy: ["authorizationpolicies", "ap"]
+        case .destinationRule: ["destinationrules", "dr"]
+        case .connectionLimits: ["connectionlimit", "cl"]
         }
     }
 

@@ -32,13 +32,37 @@ extension ServiceResource {
                 spec.report("clusterIPs", "None stands alone")
             }
         }
+        let isLocal = Self.readIsLocal(spec)
+        let distribution = Self.readDistribution(metadata, spec)
         spec.finish()
         return ServiceResource(
             metadata: metadata,
             spec: Spec(
                 selector: selector, ports: ports.map(\.port), clusterIP: clusterIP ?? clusterIPs.first,
                 // One address says the same in both fields.
-                clusterIPs: clusterIPs.count > 1 ? clusterIPs : []))
+                clusterIPs: clusterIPs.count > 1 ? clusterIPs : [],
+                internalTrafficPolicy: isLocal ? "Local" : nil, trafficDistribution: distribution))
+    }
+
+    private static func readIsLocal(_ spec: ObjectReader) -> Bool {
+        guard let field = spec.optional("internalTrafficPolicy"), let text = field.string else { return false }
+        if text != "Cluster", text != "Local" { field.report("has to be Cluster or Local, not \(text.prefix(32))") }
+        return text == "Local"
+    }
+
+    private static func readDistribution(_ metadata: ResourceMetadata, _ spec: ObjectReader) -> TrafficDistribution? {
+        let known = TrafficDistribution.allCases.map(\.rawValue).joined(separator: ", ")
+        if let text = metadata.annotations[TrafficDistribution.annotation],
+            TrafficDistribution(annotation: text) == nil
+        {
+            spec.problems.add(
+                line: nil, path: "metadata.annotations[\(TrafficDistribution.annotation)]",
+                "has to be one of \(known), not \(text.prefix(32))")
+        }
+        guard let field = spec.optional("trafficDistribution"), let text = field.string else { return nil }
+        let value = TrafficDistribution(rawValue: text)
+        if value == nil { field.report("has to be one of \(known), not \(text.prefix(32))") }
+        return value
     }
 
     private static func isHeadless(_ spec: ObjectReader) -> Bool {
@@ -80,9 +104,6 @@ extension ServiceResource {
         if let field = spec.optional("sessionAffinity"), let text = field.string, text != "None" {
             field.report("only None is supported: each connection is balanced on its own")
         }
-        if let field = spec.optional("internalTrafficPolicy"), let text = field.string, text != "Cluster" {
-            field.report("only Cluster is supported: endpoints on every node are used")
-        }
         if let field = spec.optional("ipFamilyPolicy"), let text = field.string, text != "SingleStack" {
             field.report("only SingleStack is supported")
         }
@@ -95,7 +116,6 @@ extension ServiceResource {
             because: "services are reached from inside the mesh only; leave it out")
         spec.refuse("sessionAffinityConfig", because: "each connection is balanced on its own; leave it out")
         spec.refuse("publishNotReadyAddresses", because: "only healthy endpoints are used; leave it out")
-        spec.refuse("trafficDistribution", because: "endpoints are chosen by weight only; leave it out")
     }
 }
 

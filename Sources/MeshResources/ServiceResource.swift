@@ -10,14 +10,20 @@ package struct ServiceResource: Codable, Hashable, Sendable {
         /// An address, or `None` for a service without a virtual address; nil: one is assigned.
         package var clusterIP: String?
         @OmittedWhenEmpty package var clusterIPs: [String]
+        /// `Local`: only endpoints on the client's node; nil: on every node.
+        package var internalTrafficPolicy: String?
+        package var trafficDistribution: TrafficDistribution?
 
         package init(
-            selector: [String: String], ports: [Port], clusterIP: String? = nil, clusterIPs: [String] = []
+            selector: [String: String], ports: [Port], clusterIP: String? = nil, clusterIPs: [String] = [],
+            internalTrafficPolicy: String? = nil, trafficDistribution: TrafficDistribution? = nil
         ) {
             self.selector = selector
             self.ports = ports
             self.clusterIP = clusterIP
             self.clusterIPs = clusterIPs
+            self.internalTrafficPolicy = internalTrafficPolicy
+            self.trafficDistribution = trafficDistribution
         }
     }
 
@@ -65,6 +71,14 @@ package struct ServiceResource: Codable, Hashable, Sendable {
 
     package var portMappings: [PortMapping] {
         self.spec.ports.map { PortMapping(servicePort: $0.port, targetPort: $0.targetPort ?? $0.port) }
+    }
+
+    /// Which endpoints it prefers; the field counts before the annotation.
+    package var loadBalancing: LoadBalancing {
+        if self.spec.internalTrafficPolicy == "Local" { return LoadBalancing(preference: [.node], mode: .strict) }
+        let annotation = self.metadata.annotations[TrafficDistribution.annotation]
+        let distribution = self.spec.trafficDistribution ?? annotation.flatMap { TrafficDistribution(annotation: $0) }
+        return distribution?.loadBalancing ?? LoadBalancing()
     }
 
     /// Does a workload with these labels in that namespace back the service? A selector without labels finds nothing.

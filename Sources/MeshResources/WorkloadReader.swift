@@ -34,6 +34,10 @@ extension WorkloadResource {
             }
         }
         spec.weight = object.optional("weight")?.integer(in: 1...1_000_000).map { UInt32(truncatingIfNeeded: $0) }
+        spec.locality = object.optional("locality")?.string { text in
+            Locality(text)?.isKnown == true
+                ? nil : "'\(text.prefix(80))' is not a place: use REGION, REGION/ZONE or REGION/ZONE/SUBZONE"
+        }
         object.refuse(
             "cgroup", "networkNamespace", "ports",
             because: "belongs in an enrolment file: the node that runs the workload enrols it")
@@ -48,7 +52,8 @@ extension WorkloadResource {
             spec.ports.append(port)
         }
         object.refuse(
-            "node", "tunnel", "weight", because: "belongs to a static endpoint; the node fills it in for its own")
+            "node", "tunnel", "weight", "locality",
+            because: "belongs to a static endpoint; the node fills it in for its own")
     }
 
     private static func checkAddress(_ text: String) -> String? {

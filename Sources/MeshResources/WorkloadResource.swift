@@ -14,6 +14,8 @@ package struct WorkloadResource: Codable, Hashable, Sendable {
         package var tunnel: TunnelProtocol?
         /// Share in endpoint choice; nil: 1.
         package var weight: UInt32?
+        /// Where it is, as `region/zone/subzone`; nil: where its node is.
+        package var locality: String?
         /// Enrolment only: absolute path below the cgroup v2 mount.
         package var cgroup: String?
         /// Enrolment only: path such as `/run/netns/web`.
@@ -23,14 +25,15 @@ package struct WorkloadResource: Codable, Hashable, Sendable {
 
         package init(
             addresses: [String] = [], serviceAccount: String? = nil, node: String? = nil,
-            tunnel: TunnelProtocol? = nil, weight: UInt32? = nil, cgroup: String? = nil,
-            networkNamespace: String? = nil, ports: [UInt16] = []
+            tunnel: TunnelProtocol? = nil, weight: UInt32? = nil, locality: String? = nil,
+            cgroup: String? = nil, networkNamespace: String? = nil, ports: [UInt16] = []
         ) {
             self.addresses = addresses
             self.serviceAccount = serviceAccount
             self.node = node
             self.tunnel = tunnel
             self.weight = weight
+            self.locality = locality
             self.cgroup = cgroup
             self.networkNamespace = networkNamespace
             self.ports = ports
@@ -60,7 +63,8 @@ package struct WorkloadResource: Codable, Hashable, Sendable {
         Workload(
             id: self.id, addresses: self.addresses, node: self.spec.node ?? "", serviceAccount: self.serviceAccount,
             trustDomain: trustDomain, tunnel: self.tunnel, capacity: self.spec.weight ?? 1,
-            canonicalName: self.metadata.labels["app"])
+            canonicalName: self.metadata.labels["app"],
+            locality: self.spec.locality.flatMap { Locality($0) } ?? Locality())
     }
 }
 

@@ -56,10 +56,12 @@ package struct NodeRecord: Hashable, Sendable {
     package var generation: UInt64
     /// Changes when a node joins again under the same name: certificates of an earlier join are void.
     package var joinID: String
+    /// Where its workloads are too.
+    package var locality: Locality
 
     package init(
         name: String, addresses: [IPAddress], tunnelPort: UInt16, joinedAt: Date, lastSeenAt: Date?,
-        generation: UInt64, joinID: String
+        generation: UInt64, joinID: String, locality: Locality = .init()
     ) {
         self.name = name
         self.addresses = addresses
@@ -68,6 +70,7 @@ package struct NodeRecord: Hashable, Sendable {
         self.lastSeenAt = lastSeenAt
         self.generation = generation
         self.joinID = joinID
+        self.locality = locality
     }
 }
 

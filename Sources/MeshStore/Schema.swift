@@ -43,6 +43,9 @@ enum Schema {
                     CREATE INDEX certificatesByEnd ON certificates (notAfter);
                     """)
         }
+        migrator.registerMigration("2 localities") { db in
+            try db.execute(sql: "ALTER TABLE nodes ADD COLUMN locality TEXT NOT NULL DEFAULT ''")
+        }
         return migrator
     }
 }

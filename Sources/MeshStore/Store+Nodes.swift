@@ -41,7 +41,8 @@ extension Store {
                 tunnelPort: UInt16(truncatingIfNeeded: row["tunnelPort"] as Int),
                 joinedAt: Date(stored: row["joinedAt"]),
                 lastSeenAt: (row["lastSeenAt"] as Double?).map { Date(stored: $0) },
-                generation: UInt64(bitPattern: row["generation"] as Int64), joinID: row["joinID"])
+                generation: UInt64(bitPattern: row["generation"] as Int64), joinID: row["joinID"],
+                locality: Locality(row["locality"] as String) ?? Locality())
         }
     }
 

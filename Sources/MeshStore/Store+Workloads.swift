@@ -13,17 +13,19 @@ package struct NodeRegistration: Sendable {
     package var addresses: [IPAddress]
     package var tunnelPort: UInt16
     package var generation: UInt64
+    package var locality: Locality
     package var workloads: [WorkloadRecord]
 
     package init(
         node: String, joinID: String, addresses: [IPAddress], tunnelPort: UInt16, generation: UInt64,
-        workloads: [WorkloadRecord]
+        locality: Locality = .init(), workloads: [WorkloadRecord]
     ) {
         self.node = node
         self.joinID = joinID
         self.addresses = addresses
         self.tunnelPort = tunnelPort
         self.generation = generation
+        self.locality = locality
         self.workloads = workloads
     }
 }
@@ -84,15 +86,17 @@ extension Store {
             for workload in accepted { try Self.insert(workload, db) }
             try db.execute(
                 sql: """
-                    UPDATE nodes SET addresses = ?, tunnelPort = ?, generation = ?, lastSeenAt = ? WHERE name = ?
+                    UPDATE nodes SET addresses = ?, tunnelPort = ?, generation = ?, lastSeenAt = ?, locality = ?
+                    WHERE name = ?
                     """,
                 arguments: [
                     Self.encodeAddresses(registration.addresses), Int(registration.tunnelPort),
-                    Int64(bitPattern: registration.generation), now.stored, registration.node,
+                    Int64(bitPattern: registration.generation), now.stored, registration.locality.description,
+                    registration.node,
                 ])
             let changed =
                 Set(accepted) != before || !table.lost.isEmpty || node.addresses != registration.addresses
-                || node.tunnelPort != registration.tunnelPort
+                || node.tunnelPort != registration.tunnelPort || node.locality != registration.locality
             if changed { _ = try Self.nextRevision(db) }
             return RegistrationResult(refusals: refusals, changed: changed)
         }

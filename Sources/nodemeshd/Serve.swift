@@ -46,6 +46,9 @@ struct Serve: AsyncParsableCommand {
     )
     var nodeAddress: [String] = []
 
+    @Option(help: "Where this node is: REGION, REGION/ZONE or REGION/ZONE/SUBZONE (default: not known).")
+    var locality: String?
+
     @Option(help: "Event loops; 0 is one per processor, at most four (default: 0).")
     var loops: String?
 
@@ -95,8 +98,8 @@ struct Serve: AsyncParsableCommand {
         let single: [(String, String?)] = [
             ("node", self.node), ("controlPlane", self.controlPlane), ("caFingerprint", self.caFingerprint),
             ("joinToken", try self.token()), ("dataDir", self.dataDir), ("runDir", self.runDir),
-            ("instance", self.instance), ("loops", self.loops), ("unknownDestination", self.unknownDestination),
-            ("accessLog", self.accessLog), ("logLevel", self.logLevel),
+            ("instance", self.instance), ("locality", self.locality), ("loops", self.loops),
+            ("unknownDestination", self.unknownDestination), ("accessLog", self.accessLog), ("logLevel", self.logLevel),
         ]
         for (key, value) in single {
             if let value { flags.append((key, value)) }

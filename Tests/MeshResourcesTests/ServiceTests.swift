@@ -82,7 +82,8 @@ import Testing
         ("selector: {a: b}\nports: [{port: 1}]\nexternalName: x", "spec.externalName", "inside the mesh only"),
         ("selector: {a: b}\nports: [{port: 1}]\nexternalIPs: [1.1.1.1]", "spec.externalIPs", "inside the mesh only"),
         ("selector: {a: b}\nports: [{port: 1}]\nsessionAffinity: ClientIP", "spec.sessionAffinity", "only None"),
-        ("selector: {a: b}\nports: [{port: 1}]\ninternalTrafficPolicy: Local", "spec.internalTrafficPolicy", "Cluster"),
+        ("selector: {a: b}\nports: [{port: 1}]\ninternalTrafficPolicy: Near", "spec.internalTrafficPolicy", "or Local"),
+        ("selector: {a: b}\nports: [{port: 1}]\ntrafficDistribution: Near", "spec.trafficDistribution", "SameZone"),
         ("selector: {a: b}\nports: [{port: 1}]\nipFamilies: [IPv6]", "spec.ipFamilies[0]", "IPv4"),
         (
             "selector: {a: b}\nports: [{port: 1}]\npublishNotReadyAddresses: true", "spec.publishNotReadyAddresses",

@@ -91,6 +91,7 @@ package struct Explainer {
             return
         }
         answer.add("capture", "captured", "inside the mesh prefixes, dialled by an enrolled workload")
+        answer.add("limits", "applies", source.limits?.figures ?? [:])
         switch self.snapshot.route(to: destination, pick: { _ in 0 }) {
         case .failure(let failure):
             if failure == .unknownDestination, self.unknownDestination == .passthrough {
@@ -111,6 +112,7 @@ package struct Explainer {
             let all = self.snapshot.workloads(backing: service)
             let healthy = all.filter(\.isHealthy).count
             answer.add("service", "resolved", "service \(service): \(healthy) of \(all.count) endpoints healthy")
+            answer.add("traffic", "applies", self.snapshot.service(service)?.trafficFigures ?? [:])
         }
         guard let workload = route.workload else {
             answer.add("endpoint", "resolved", "\(route.address)")
@@ -198,5 +200,12 @@ package struct Explainer {
 extension Explanation {
     fileprivate mutating func add(_ stage: String, _ outcome: String, _ detail: String) {
         self.steps.append(Step(stage: stage, outcome: outcome, detail: detail))
+    }
+
+    /// What is declared; nothing when nothing is.
+    fileprivate mutating func add(_ stage: String, _ outcome: String, _ figures: [String: String]) {
+        if figures.isEmpty { return }
+        let texts = figures.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+        self.add(stage, outcome, texts.joined(separator: ", "))
     }
 }

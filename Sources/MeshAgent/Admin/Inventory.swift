@@ -82,7 +82,8 @@ struct Inventory: AdminBackend {
             networkNamespace: entry.request.networkNamespace,
             addresses: entry.workload.addresses.map(\.description), identity: identity,
             state: refusal != nil ? "refused" : isKnown && certificate != nil ? "enrolled" : "registering",
-            reason: refusal, certificateExpiresAt: certificate?.notAfter)
+            reason: refusal, certificateExpiresAt: certificate?.notAfter,
+            limits: snapshot?.workload(entry.id)?.limits?.figures)
     }
 
     func connections() async -> [ConnectionSummary] {
@@ -113,7 +114,7 @@ struct Inventory: AdminBackend {
                             workload: workload.id.description, node: workload.node, address: address.description,
                             isHealthy: workload.isHealthy)
                     }
-                })
+                }, traffic: service.trafficFigures)
         }
     }
 

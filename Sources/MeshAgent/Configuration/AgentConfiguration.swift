@@ -18,6 +18,8 @@ package struct AgentConfiguration: Sendable, Equatable {
     package var instance: String = "default"
     /// On which peers reach this node's tunnels; empty: the address that routes to the control plane.
     package var nodeAddresses: [IPAddress] = []
+    /// Where the node is, and so its workloads; what services prefer endpoints by.
+    package var locality: Locality = .init()
     /// Event loops; 0: one per processor, at most four.
     package var loops: Int = 0
     package var unknownDestination: UnknownDestination = .refuse
@@ -50,7 +52,8 @@ package struct AgentConfiguration: Sendable, Equatable {
             "node": self.node, "controlPlane": self.controlPlane?.description ?? "",
             "caFingerprint": self.caFingerprint ?? "", "joinToken": self.joinToken == nil ? "" : "(redacted)",
             "dataDir": self.dataDirectory, "runDir": self.runDirectory, "instance": self.instance,
-            "nodeAddresses": self.nodeAddresses.map(\.description).joined(separator: ","), "loops": "\(self.loops)",
+            "nodeAddresses": self.nodeAddresses.map(\.description).joined(separator: ","),
+            "locality": self.locality.description, "loops": "\(self.loops)",
             "unknownDestination": self.unknownDestination.rawValue, "accessLog": self.accessLog ?? "",
             "logLevel": self.logLevel.rawValue, "maxConnections": "\(self.maxConnections)",
             "connectTimeout": "\(self.connectTimeout)", "halfCloseTimeout": "\(self.halfCloseTimeout)",

@@ -136,6 +136,11 @@ package struct ConfigurationReader {
                 return fail("'\(value)' is not an IP address")
             }
             self.configuration.nodeAddresses.append(parsed)
+        case "locality":
+            guard let parsed = Locality(value), parsed.isKnown else {
+                return fail("'\(value)' is not REGION, REGION/ZONE or REGION/ZONE/SUBZONE, such as eu-1/eu-1a/rack-3")
+            }
+            self.configuration.locality = parsed
         case "loops": number(0...64, \.loops)
         case "unknownDestination":
             guard let parsed = AgentConfiguration.UnknownDestination(rawValue: value) else {
@@ -177,7 +182,7 @@ package struct ConfigurationReader {
     /// Every key of the file, sorted.
     package static let keys = [
         "accessLog", "caFingerprint", "connectTimeout", "controlPlane", "dataDir", "halfCloseTimeout", "idleTimeout",
-        "instance", "joinToken", "logLevel", "loops", "maxConnections", "metricsListen", "node", "nodeAddresses",
-        "readinessListen", "runDir", "unknownDestination",
+        "instance", "joinToken", "locality", "logLevel", "loops", "maxConnections", "metricsListen", "node",
+        "nodeAddresses", "readinessListen", "runDir", "unknownDestination",
     ]
 }

@@ -42,11 +42,15 @@ package struct NodeRegistration: Sendable, Hashable {
     /// On which peers reach the tunnel port.
     package var addresses: [IPAddress]
     package var tunnelPort: UInt16
+    package var locality: Locality
     package var workloads: [WorkloadRegistration]
 
-    package init(addresses: [IPAddress], tunnelPort: UInt16, workloads: [WorkloadRegistration]) {
+    package init(
+        addresses: [IPAddress], tunnelPort: UInt16, locality: Locality = .init(), workloads: [WorkloadRegistration]
+    ) {
         self.addresses = addresses
         self.tunnelPort = tunnelPort
+        self.locality = locality
         self.workloads = workloads
     }
 }

@@ -180,6 +180,7 @@ extension Nodemesh_V1_SyncWorkloadsRequest {
         self.nodeAddresses = registration.addresses.map(\.description)
         self.tunnelPort = UInt32(registration.tunnelPort)
         self.generation = generation
+        self.locality = registration.locality.description
         self.workloads = registration.workloads.map { workload in
             .with {
                 $0.namespace = workload.id.namespace

@@ -11,6 +11,7 @@ import MeshTunnel
 /// loops decide. It is rebuilt as a whole after a change, and changes that come together are taken together.
 package actor ViewBuilder {
     private let node: String
+    private let locality: Locality
     private let publish: @Sendable (ProxyView) -> Void
     private let logger: Logger
     private var state: MeshState?
@@ -23,8 +24,11 @@ package actor ViewBuilder {
 
     package private(set) var snapshot: MeshSnapshot?
 
-    package init(node: String, logger: Logger, publish: @escaping @Sendable (ProxyView) -> Void) {
+    package init(
+        node: String, locality: Locality, logger: Logger, publish: @escaping @Sendable (ProxyView) -> Void
+    ) {
         self.node = node
+        self.locality = locality
         self.logger = logger
         self.publish = publish
     }
@@ -60,8 +64,8 @@ package actor ViewBuilder {
     private func rebuild() {
         guard let state = self.state, let settings = state.settings else { return }
         let snapshot = MeshSnapshot(
-            settings: settings, localNode: self.node, workloads: state.workloads, services: state.services,
-            nodes: state.nodes, policies: state.policies)
+            settings: settings, localNode: self.node, localLocality: self.locality, workloads: state.workloads,
+            services: state.services, nodes: state.nodes, policies: state.policies)
         self.parse(bundle: settings.trustBundle)
         self.snapshot = snapshot
         self.publish(

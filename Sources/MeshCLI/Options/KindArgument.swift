@@ -14,9 +14,12 @@ package struct KindArgument: ExpressibleByArgument, Sendable, Hashable {
     }
 
     package static let defaultCompletionKind: CompletionKind = .list([
-        "services", "workloads", "peerauthentications", "authorizationpolicies",
+        "services", "workloads", "peerauthentications", "authorizationpolicies", "destinationrules", "connectionlimits",
     ])
 
     /// Of a list in help.
-    static let help = "service, workload, peerauthentication or authorizationpolicy; plurals and capitals are fine"
+    static let help = """
+        service, workload, peerauthentication, authorizationpolicy, destinationrule or connectionlimits; plurals and \
+        capitals are fine
+        """
 }

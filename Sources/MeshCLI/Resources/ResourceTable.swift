@@ -48,9 +48,47 @@ package enum ResourceTable {
                 Detail(title: "RULES") { Cell("\($0["spec"]["rules"].elements.count)") },
                 Detail(title: "SELECTOR") { Self.labels($0["spec"]["selector"]["matchLabels"]) },
             ]
+        case "DestinationRule":
+            [
+                Detail(title: "HOST") { Cell($0["spec"]["host"].text) },
+                Detail(title: "POOL") { Self.figures($0["spec"]["trafficPolicy"]["connectionPool"]["tcp"]) },
+                Detail(title: "EJECTION") { Self.ejection($0["spec"]["trafficPolicy"]["outlierDetection"]) },
+                Detail(title: "LOCALITY") { Self.locality($0["spec"]["trafficPolicy"]["loadBalancer"]) },
+            ]
+        case "ConnectionLimits":
+            [
+                Detail(title: "FOR") { resource in
+                    let spec = resource["spec"]
+                    if let name = spec["targetRef"]["name"].text { return Cell("Service/\(name)") }
+                    let labels = spec["selector"]["matchLabels"].members
+                    return labels.isEmpty ? "every workload" : Self.labels(spec["selector"]["matchLabels"])
+                },
+                Detail(title: "LIMITS") { resource in
+                    let spec = resource["spec"]
+                    return Self.figures(spec["destination"].members.isEmpty ? spec["workload"] : spec["destination"])
+                },
+            ]
         default:
             []
         }
+    }
+
+    /// Members with their values, as in `maxConnections=100`.
+    private static func figures(_ value: JSONValue) -> Cell { Cell(value.members.compactMapValues(\.text)) }
+
+    private static func ejection(_ value: JSONValue) -> Cell {
+        guard case .object = value else { return Cell(nil) }
+        return value.members.isEmpty ? "by default" : Self.figures(value)
+    }
+
+    /// The labels of the priority without their domains.
+    private static func locality(_ value: JSONValue) -> Cell {
+        let setting = value["localityLbSetting"]
+        guard case .object = setting else { return Cell(nil) }
+        if setting["enabled"].text == "false" { return "off" }
+        let labels = setting["failoverPriority"].elements.compactMap(\.text)
+        return labels.isEmpty
+            ? "on" : Cell(labels.map { String($0.split(separator: "/").last ?? "") })
     }
 
     private static func labels(_ value: JSONValue) -> Cell { Cell(value.members.compactMapValues(\.text)) }

@@ -7,6 +7,7 @@ extension NodeSummary: TableDisplayable {
     package static let columns: [Column] = [
         "NAME", "ADDRESSES", "STATE", Column("LAST SEEN"), Column("WORKLOADS", .right),
         Column("TUNNEL PORT", .right, isWide: true), Column("JOINED", isWide: true),
+        Column("LOCALITY", isWide: true),
     ]
 
     package var sortKey: [String] { [self.name] }
@@ -15,7 +16,7 @@ extension NodeSummary: TableDisplayable {
         [
             Cell(self.name), Cell(self.addresses), self.isAlive ? Cell("alive", .good) : Cell("gone", .bad),
             Cell(self.lastSeenAt.map { Human.relative($0, to: now) } ?? "never"), Cell("\(self.workloads)"),
-            Cell("\(self.tunnelPort)"), Cell(Human.date(self.joinedAt)),
+            Cell("\(self.tunnelPort)"), Cell(Human.date(self.joinedAt)), Cell(self.locality),
         ]
     }
 }
@@ -24,6 +25,7 @@ extension WorkloadSummary: TableDisplayable {
     package static let columns: [Column] = [
         "NAMESPACE", "NAME", "SERVICE ACCOUNT", "NODE", "ADDRESSES", "HEALTH", "SERVICES",
         Column("POLICIES", isWide: true), Column("IDENTITY", isWide: true), Column("LABELS", isWide: true),
+        Column("LOCALITY", isWide: true), Column("LIMITS", isWide: true),
     ]
 
     package var sortKey: [String] { [self.namespace, self.name] }
@@ -32,7 +34,8 @@ extension WorkloadSummary: TableDisplayable {
         [
             Cell(self.namespace), Cell(self.name), Cell(self.serviceAccount), Cell(self.node), Cell(self.addresses),
             self.isHealthy ? Cell("healthy", .good) : Cell("unhealthy", .bad), Cell(self.services.sorted()),
-            Cell(self.policies.sorted()), Cell(self.identity), Cell(self.labels),
+            Cell(self.policies.sorted()), Cell(self.identity), Cell(self.labels), Cell(self.locality),
+            Cell(self.limits ?? [:]),
         ]
     }
 }
@@ -40,7 +43,7 @@ extension WorkloadSummary: TableDisplayable {
 extension ServiceSummary: TableDisplayable {
     package static let columns: [Column] = [
         "NAMESPACE", "NAME", "ADDRESSES", "PORTS", "HEALTHY", Column("HOST NAME", isWide: true),
-        Column("ENDPOINTS", isWide: true),
+        Column("ENDPOINTS", isWide: true), Column("TRAFFIC POLICY", isWide: true),
     ]
 
     package var sortKey: [String] { [self.namespace, self.name] }
@@ -55,6 +58,7 @@ extension ServiceSummary: TableDisplayable {
         return [
             Cell(self.namespace), Cell(self.name), Cell(self.addresses), Cell(ports),
             Cell("\(healthy)/\(self.endpoints.count)", tone), Cell(self.hostname), Cell(endpoints.sorted()),
+            Cell(self.traffic ?? [:]),
         ]
     }
 }

@@ -7,7 +7,7 @@ extension EnrolledWorkload: TableDisplayable {
     package static let columns: [Column] = [
         "NAMESPACE", "NAME", "SERVICE ACCOUNT", "ADDRESSES", "STATE", Column("CERTIFICATE"),
         Column("IDENTITY", isWide: true), Column("LABELS", isWide: true), Column("NETWORK NAMESPACE", isWide: true),
-        Column("CGROUP", isWide: true),
+        Column("CGROUP", isWide: true), Column("LIMITS", isWide: true),
     ]
 
     package var sortKey: [String] { [self.namespace, self.name] }
@@ -26,6 +26,7 @@ extension EnrolledWorkload: TableDisplayable {
                 Cell("expires \(Human.relative(date, to: now))", date <= now ? .bad : .plain)
             } ?? Cell("none", .warning),
             Cell(self.identity), Cell(self.labels), Cell(self.networkNamespace), Cell(self.cgroup),
+            Cell(self.limits ?? [:]),
         ]
     }
 }

@@ -8,7 +8,10 @@ package struct ServiceList: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "list",
         abstract: "List the services as this node knows them, or as the control plane does.",
-        discussion: "HEALTHY counts the endpoints that take connections. -o wide shows each endpoint.")
+        discussion: """
+            HEALTHY counts the endpoints that take connections. -o wide shows each endpoint and \
+            the traffic policy.
+            """)
 
     @OptionGroup package var scope: AllOption
     @OptionGroup(title: "Output") package var output: OutputOptions

@@ -51,6 +51,10 @@ package struct MeshProjection: Sendable, Equatable {
             by: \.metadata.namespace)
         let authentications = declared.peerAuthentications.map(\.resource)
 
+        let traffic = EffectiveTrafficPolicy(
+            rules: declared.destinationRules.sorted { $0.created < $1.created }.map(\.resource),
+            limits: declared.connectionLimits, rootNamespace: root)
+
         var (workloads, labels) = ([Workload](), [WorkloadID: [String: String]]())
         for entry in Self.candidates(snapshot, declared, alive: alive, trustDomain: settings.trustDomain) {
             var workload = entry.workload
@@ -69,6 +73,7 @@ package struct MeshProjection: Sendable, Equatable {
                 if known.insert(policy.id).inserted { policies.append(policy) }
             }
             workload.policies = names.sorted()
+            workload.limits = traffic.limits(labels: entry.labels, namespace: namespace)
             workloads.append(workload)
             labels[workload.id] = entry.labels
         }
@@ -80,7 +85,9 @@ package struct MeshProjection: Sendable, Equatable {
         self.workloads = workloads
         self.labels = labels
         self.services = declared.services.map {
-            Service(id: $0.resource.id, addresses: $0.addresses, ports: $0.resource.portMappings)
+            Service(
+                id: $0.resource.id, addresses: $0.addresses, ports: $0.resource.portMappings,
+                loadBalancing: traffic.loadBalancing(for: $0.resource), policy: traffic.policy(for: $0.resource.id))
         }
         self.portNames = declared.services.reduce(into: [:]) { result, service in
             result[service.resource.id] = service.resource.spec.ports.reduce(into: [:]) { $0[$1.port] = $1.name }
@@ -92,11 +99,13 @@ package struct MeshProjection: Sendable, Equatable {
     private static func candidates(
         _ snapshot: StoreSnapshot, _ declared: Declarations, alive: Set<String>, trustDomain: String
     ) -> [(workload: Workload, labels: [String: String])] {
+        let localities = Dictionary(snapshot.nodes.map { ($0.name, $0.locality) }, uniquingKeysWith: { $1 })
         let registered = snapshot.workloads.map { record in
             let workload = Workload(
                 id: record.id, addresses: record.addresses, node: record.node, serviceAccount: record.serviceAccount,
                 trustDomain: trustDomain, isHealthy: alive.contains(record.node),
-                isHostNetwork: record.isHostNetwork, canonicalName: record.labels["app"])
+                isHostNetwork: record.isHostNetwork, canonicalName: record.labels["app"],
+                locality: localities[record.node] ?? Locality())
             return (workload: workload, labels: record.labels)
         }
         return registered
@@ -104,6 +113,7 @@ package struct MeshProjection: Sendable, Equatable {
                 var workload = resource.workload(trustDomain: trustDomain)
                 // A tunnel needs its node; plain TCP needs nobody.
                 if workload.tunnel == .tunnel { workload.isHealthy = alive.contains(workload.node) }
+                if !workload.locality.isKnown { workload.locality = localities[workload.node] ?? Locality() }
                 return (workload: workload, labels: resource.metadata.labels)
             }
     }
@@ -115,6 +125,8 @@ private struct Declarations {
     var workloads: [WorkloadResource] = []
     var policies: [AuthorizationPolicyResource] = []
     var peerAuthentications: [(resource: PeerAuthenticationResource, created: Int64)] = []
+    var destinationRules: [(resource: DestinationRuleResource, created: Int64)] = []
+    var connectionLimits: [ConnectionLimitsResource] = []
 
     init(_ resources: [DecodedResource]) {
         for entry in resources {
@@ -124,6 +136,8 @@ private struct Declarations {
             case .authorizationPolicy(let policy): self.policies.append(policy)
             case .peerAuthentication(let authentication):
                 self.peerAuthentications.append((authentication, entry.created))
+            case .destinationRule(let rule): self.destinationRules.append((rule, entry.created))
+            case .connectionLimits(let limits): self.connectionLimits.append(limits)
             }
         }
     }

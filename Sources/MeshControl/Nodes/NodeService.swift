@@ -84,7 +84,7 @@ struct NodeService: Nodemesh_V1_NodeService.SimpleServiceProtocol {
     func sync(
         _ request: Nodemesh_V1_SyncWorkloadsRequest, of node: AuthenticatedNode
     ) async throws -> Nodemesh_V1_SyncWorkloadsResponse {
-        let endpoint: (addresses: [IPAddress], port: UInt16)
+        let endpoint: (addresses: [IPAddress], port: UInt16, locality: Locality)
         switch RegistrationReader.endpoint(request) {
         case .success(let value): endpoint = value
         case .failure(let error): throw RPCError(code: .invalidArgument, message: error.message)
@@ -97,7 +97,8 @@ struct NodeService: Nodemesh_V1_NodeService.SimpleServiceProtocol {
             result = try await self.store.register(
                 NodeRegistration(
                     node: node.name, joinID: node.joinID, addresses: endpoint.addresses, tunnelPort: endpoint.port,
-                    generation: request.generation, workloads: reader.workloads), now: Date(),
+                    generation: request.generation, locality: endpoint.locality, workloads: reader.workloads),
+                now: Date(),
                 isAlive: { liveness.isAlive($0) })
         } catch {
             throw error.rpcError

@@ -19,10 +19,10 @@ struct RegistrationReader {
 
     init(virtualPrefix: IPPrefix) { self.virtualPrefix = virtualPrefix }
 
-    /// The node's own addresses and port, or what is wrong with them.
+    /// The node's own addresses, port and place, or what is wrong with them.
     static func endpoint(
         _ request: Nodemesh_V1_SyncWorkloadsRequest
-    ) -> Result<(addresses: [IPAddress], port: UInt16), ControlError> {
+    ) -> Result<(addresses: [IPAddress], port: UInt16, locality: Locality), ControlError> {
         guard let port = UInt16(exactly: request.tunnelPort), port != 0 else {
             return .failure(ControlError("the tunnel port \(request.tunnelPort) is no port"))
         }
@@ -32,6 +32,9 @@ struct RegistrationReader {
         guard request.workloads.count <= Self.maximumWorkloads else {
             return .failure(ControlError("a node registers at most \(Self.maximumWorkloads) workloads"))
         }
+        guard let locality = Locality(request.locality) else {
+            return .failure(ControlError("'\(request.locality.prefix(200))' is not region/zone/subzone"))
+        }
         var addresses: [IPAddress] = []
         for text in request.nodeAddresses {
             guard let address = IPAddress(text), !address.isUnspecified, !address.isMulticast else {
@@ -39,7 +42,7 @@ struct RegistrationReader {
             }
             if !addresses.contains(address) { addresses.append(address) }
         }
-        return .success((addresses, port))
+        return .success((addresses, port, locality))
     }
 
     mutating func read(_ registration: Nodemesh_V1_WorkloadRegistration, node: String) {

@@ -9,11 +9,15 @@ import MeshStore
 struct ConflictCheck: Sendable {
     /// The resources that are being stored.
     let keys: Set<ResourceKey>
+    let settings: MeshSettings
+
     /// What nodes capture.
-    let prefixes: [IPPrefix]
+    private var prefixes: [IPPrefix] { self.settings.prefixes }
 
     func callAsFunction(_ snapshot: StoreSnapshot) throws {
-        let conflicts = self.addressesOutside(snapshot) + (try self.workloads(snapshot))
+        let conflicts =
+            self.addressesOutside(snapshot) + (try self.workloads(snapshot))
+            + (try self.destinationRules(snapshot))
         if !conflicts.isEmpty { throw StoreError(conflicts) }
     }
 
@@ -71,6 +75,40 @@ struct ConflictCheck: Sendable {
                 } else {
                     owners[address] = ("the \(record.key)", record.key)
                 }
+            }
+        }
+        return conflicts
+    }
+
+    /// A rule speaks for its own namespace, or from the root namespace for all, and one at a time for one host.
+    private func destinationRules(_ snapshot: StoreSnapshot) throws -> [StoreError.Conflict] {
+        guard self.keys.contains(where: { $0.kind == .destinationRule }) else { return [] }
+        let root = self.settings.rootNamespace
+        var conflicts: [StoreError.Conflict] = []
+        var first: [String: [DestinationHost: ResourceKey]] = [:]
+        let records = snapshot.resources.filter { $0.key.kind == .destinationRule }
+        // Whichever of two is new is the one to complain about.
+        for record in records.sorted(by: { !self.keys.contains($0.key) && self.keys.contains($1.key) }) {
+            guard case .destinationRule(let rule) = try Resource(canonicalJSON: record.json), let host = rule.host
+            else { continue }
+            let namespace = record.key.namespace
+            let isNew = self.keys.contains(record.key)
+            if isNew, namespace != root, host.namespace != namespace {
+                let services = host.namespace.map { "of namespace \($0)" } ?? "of every namespace"
+                conflicts.append(
+                    .init(
+                        key: record.key, path: "spec.host",
+                        reason: "names services \(services): a rule for them belongs there or into \(root)"))
+            }
+            if let other = first[namespace]?[host] {
+                if isNew {
+                    conflicts.append(
+                        .init(
+                            key: record.key, path: "spec.host",
+                            reason: "\(other) is for the same host, and rules are not merged: change that one"))
+                }
+            } else {
+                first[namespace, default: [:]][host] = record.key
             }
         }
         return conflicts

@@ -32,7 +32,7 @@ extension OperatorAPI {
                 name: node.name, addresses: node.addresses.map(\.description), tunnelPort: Int(node.tunnelPort),
                 isAlive: self.liveness.isAlive(node.name), joinedAt: node.joinedAt,
                 lastSeenAt: silence.map { Date().addingTimeInterval(-$0.seconds) } ?? node.lastSeenAt,
-                workloads: counts[node.name] ?? 0)
+                workloads: counts[node.name] ?? 0, locality: node.locality.description)
         }
     }
 
@@ -44,7 +44,8 @@ extension OperatorAPI {
                 identity: workload.identity?.description ?? "", node: workload.node,
                 addresses: workload.addresses.map(\.description), labels: view.labels[workload.id] ?? [:],
                 isHealthy: workload.isHealthy, services: workload.services.keys.sorted().map(\.description),
-                policies: workload.policies.map(\.description))
+                policies: workload.policies.map(\.description), locality: workload.locality.description,
+                limits: workload.limits?.figures)
         }
     }
 
@@ -69,7 +70,7 @@ extension OperatorAPI {
                     .init(
                         name: view.portNames[service.id]?[$0.servicePort], port: Int($0.servicePort),
                         targetPort: Int($0.targetPort))
-                }, endpoints: endpoints[service.id] ?? [])
+                }, endpoints: endpoints[service.id] ?? [], traffic: service.trafficFigures)
         }
     }
 

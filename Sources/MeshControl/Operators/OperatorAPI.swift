@@ -31,7 +31,7 @@ package struct OperatorAPI: Sendable {
     package func apply(_ text: String, dryRun: Bool) async throws -> ApplyResponse {
         let located = try self.decode(text)
         let changes = try located.map { try ResourceChange($0.resource) }
-        let check = ConflictCheck(keys: Set(changes.map(\.key)), prefixes: self.settings.prefixes)
+        let check = ConflictCheck(keys: Set(changes.map(\.key)), settings: self.settings)
         let outcomes: [ResourceOutcome]
         do {
             outcomes = try await self.store.apply(changes, dryRun: dryRun, check: check.callAsFunction)
