@@ -12,6 +12,8 @@ final class Connection {
     var workload: LocalWorkload?
     /// Of the side that is a tunnel, once its handshake is done.
     var session: TunnelSession?
+    /// Where a tunnel that this node dialled leads.
+    var destination: TunnelDestination?
     /// Gone once bytes are relayed.
     var setup: Setup?
     /// What was asked of the policies of `policyWorkload`, to be asked again when they change.
@@ -26,8 +28,12 @@ final class Connection {
     var activity: UInt64
     /// Waits in the loop's ready list.
     var isReady = false
-    /// Stands in the loop's list of handshakes to go on with.
-    var isHandshakeDue = false
+    /// A tunnel without a connection: telemetry does not see it.
+    var isQuiet = false
+    /// A peer's tunnel of whose next CONNECT nothing is here.
+    var isAwaitingFirstByte = false
+    /// Counted in its destination as a tunnel that is being made in advance.
+    var isBeingMade = false
     /// Stands in the loop's list of those that wait for a certificate.
     var isParked = false
     /// One direction has ended.
@@ -46,7 +52,7 @@ final class Connection {
 
     /// What is needed only until bytes are relayed.
     final class Setup {
-        var handshake: TunnelHandshake?
+        var handshake: PendingHandshake?
         var request = ConnectRequestParser()
         var response = ConnectResponseParser()
         /// Where the server's side is to connect, and from which namespace.
@@ -63,6 +69,10 @@ final class Connection {
         var isDestinationKnown = false
         /// Nanoseconds of the monotonic clock until which it waits for a certificate; 0: it never had to.
         var parkedUntil: UInt64 = 0
+        /// The tunnel stood ready.
+        var isReused = false
+        /// One that stood ready has failed it.
+        var mustDialAnew = false
         /// Our half of a refusal is sent.
         var isRefusalSent = false
     }
@@ -80,6 +90,7 @@ final class Connection {
             var identity: TLSIdentity
             var serverName: String
             var expected: SPIFFEID
+            var destination: TunnelDestination
             var request: ConnectRequest
         }
     }

@@ -25,6 +25,7 @@ final class EventLoop: @unchecked Sendable {
         self.wakeUp = try WakeUp()
         self.core = try LoopCore(settings)
         try self.core.watchWakeUp(self.wakeUp.raw)
+        self.core.door = self
     }
 
     func start(name: String) throws(SystemError) {

@@ -55,12 +55,10 @@ extension LoopCore {
             return
         }
 
-        let index = self.sides.take()
-        let connection = Connection(
-            index: index,
+        let connection = self.makeConnection(
             machine: SetupStateMachine(origin: origin, extraAttempts: self.settings.configuration.extraAttempts),
-            record: record, workload: workload, now: self.now)
-        for side in [index, index + 1] { self.sides[side].pointee.connection = Unmanaged.passRetained(connection) }
+            record: record, workload: workload)
+        let index = connection.index
         let client = self.sides[index]
         client.pointee.fd = accepted.raw
         client.pointee.flags = [.readable, .writable]
@@ -75,9 +73,19 @@ extension LoopCore {
         case .tunnel:
             client.pointee.flags.insert(.tunnel)
             self.beginServerHandshake(connection)
-        case .capturedOutbound, .capturedInbound:
+        case .capturedOutbound, .capturedInbound, .pool:
             self.perform(.resolve, connection)
         }
+    }
+
+    /// Takes a pair of sides for a connection. The caller has counted it.
+    func makeConnection(
+        machine: SetupStateMachine, record: ConnectionRecord, workload: LocalWorkload?
+    ) -> Connection {
+        let index = self.sides.take()
+        let connection = Connection(index: index, machine: machine, record: record, workload: workload, now: self.now)
+        for side in [index, index + 1] { self.sides[side].pointee.connection = Unmanaged.passRetained(connection) }
+        return connection
     }
 
     /// No descriptor is left: lends the spare one to a connection, so that its client learns of it at once instead of

@@ -11,6 +11,12 @@ extension LoopCore {
 
     /// Gives everything back and tells the daemon. The machine is closed already.
     func finish(_ connection: Connection, _ reason: CloseReason) {
+        if case .completed = reason { self.recycle(connection) }
+        self.noLongerMade(connection)
+        if connection.isQuiet {
+            self.quietCount -= 1
+            connection.destination?.idle.removeAll { $0 === connection }
+        }
         var record = self.present(connection)
         record.reason = reason
         let isOrderly: Bool
@@ -27,7 +33,8 @@ extension LoopCore {
         }
         self.sides.give(connection.index)
         self.settings.connectionCount.subtract(1, ordering: .relaxed)
-        self.settings.hooks.onClosed(record)
+        connection.destination = nil
+        if !connection.isQuiet { self.settings.hooks.onClosed(record) }
     }
 
     /// Closes a side's socket and gives back what its flow borrowed; the place is ready for another socket.

@@ -15,7 +15,8 @@ extension LoopCore {
             case .ranges: continue
             case .blocked: return false
             case .ended:
-                self.giveBack(index)
+                // Behind the end of this connection the next one's CONNECT may be here.
+                if source.pointee.block?.pointee.tailCount ?? 0 == 0 { self.giveBack(index) }
                 Linux.shutdownWrite(destination.pointee.fd)
                 source.pointee.flags.insert(.flushed)
                 return false
@@ -74,8 +75,9 @@ extension LoopCore {
                             into: block.pointee.vector, capacity: Block.rangeLimit, pool: &self.contexts)
                         block.pointee.tailStart += opened.consumed
                         block.pointee.rangeCount = opened.ranges
+                        if opened.isStreamEnd { source.pointee.flags.insert(.ended) }
                         if opened.isEnd {
-                            source.pointee.flags.insert(.ended)
+                            source.pointee.flags.formUnion([.ended, .closeReceived])
                             block.pointee.tailStart = block.pointee.tailEnd
                         }
                         if opened.consumed > 0 { continue }

@@ -15,6 +15,8 @@ extension LoopCore {
         case .capturedOutbound: self.resolveOutbound(connection, view)
         case .capturedInbound: self.resolveInbound(connection, view)
         case .tunnel: self.resolveTunnel(connection, view)
+        // Its way was known before it began.
+        case .pool: return
         }
     }
 
@@ -109,6 +111,9 @@ extension LoopCore {
                 address: SocketAddress(ip: address, port: node.tunnelPort), from: nil, markedClient: nil,
                 tunnel: Connection.Target.Tunnel(
                     identity: identity, serverName: workload.serverName, expected: expected,
+                    destination: self.tunnelDestination(
+                        from: source.id, as: identity, to: workload.id,
+                        at: SocketAddress(ip: address, port: node.tunnelPort), expecting: expected),
                     request: ConnectRequest(
                         authority: route.address, client: connection.record.sourceAddress, source: source.id,
                         sourceService: sourceWorkload?.canonicalName, traceparent: trace)))

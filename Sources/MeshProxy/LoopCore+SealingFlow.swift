@@ -21,14 +21,17 @@ extension LoopCore {
             if source.pointee.flags.contains(.ended) {
                 if source.pointee.flags.contains(.closeSealed) {
                     self.giveBack(index)
-                    Linux.shutdownWrite(destination.pointee.fd)
+                    if !session.isReusable { Linux.shutdownWrite(destination.pointee.fd) }
                     source.pointee.flags.insert(.flushed)
                     return false
                 }
                 source.pointee.flags.insert(.closeSealed)
                 let block = self.block(of: source)
                 do throws(TunnelError) {
-                    block.pointee.end = try session.sealCloseNotify(block.pointee.base, pool: &self.contexts)
+                    block.pointee.end =
+                        session.isReusable
+                        ? try session.sealStreamEnd(block.pointee.base, pool: &self.contexts)
+                        : try session.sealCloseNotify(block.pointee.base, pool: &self.contexts)
                 } catch { throw .tunnel(error) }
                 continue
             }

@@ -10,10 +10,11 @@ extension LoopCore {
         switch action {
         case .none: return
         case .resolve: self.resolve(connection)
-        case .resumeHandshake: self.advanceHandshake(connection, connection.index)
+        case .resumeHandshake: self.resumeHandshake(connection)
         case .connect: self.connect(connection)
         case .secure: self.beginClientHandshake(connection)
         case .sendRequest: self.sendRequest(connection)
+        case .pool: self.pool(connection)
         case .relay: self.beginRelay(connection)
         case .refuse(let reason): self.refuse(connection, reason)
         case .close(let reason): self.finish(connection, reason)
@@ -29,10 +30,11 @@ extension LoopCore {
             return
         }
         switch connection.machine.state {
-        case .securingClient: if index == connection.index { self.scheduleHandshake(connection) }
+        case .securingClient: if index == connection.index { self.continueHandshake(connection) }
         case .awaitingRequest: self.readRequest(connection)
         case .dialing: if index == connection.server { self.checkConnect(connection) }
-        case .securingServer: if index == connection.server { self.scheduleHandshake(connection) }
+        case .securingServer: if index == connection.server { self.continueHandshake(connection) }
+        case .pooled: self.pooledEvent(connection)
         case .awaitingAnswer: if index == connection.server { self.readAnswer(connection) }
         case .refusing: self.continueRefusal(connection)
         case .resolving, .awaitingIdentity, .relaying, .closed: return
@@ -40,13 +42,18 @@ extension LoopCore {
     }
 
     func timedOut(_ connection: Connection) {
+        if connection.isQuiet, connection.machine.state == .pooled || connection.isAwaitingFirstByte {
+            connection.isAwaitingFirstByte = false
+            self.tunnelTired(connection)
+            return
+        }
         let text: String? =
             switch connection.machine.state {
             case .securingClient, .securingServer: "the TLS handshake took too long"
             case .awaitingRequest: "the peer node sent no CONNECT in time"
             case .dialing: "no answer from \(connection.setup?.target.map { "\($0.address)" } ?? "the server")"
             case .awaitingAnswer: "the peer node did not answer the CONNECT in time"
-            case .awaitingIdentity, .resolving, .relaying, .refusing, .closed: connection.record.detail
+            case .awaitingIdentity, .resolving, .pooled, .relaying, .refusing, .closed: connection.record.detail
             }
         connection.record.detail = text
         self.noteFailure(connection, .connectTimeout)
@@ -58,6 +65,12 @@ extension LoopCore {
     private func connect(_ connection: Connection) {
         guard let target = connection.setup?.target, let endpoint = target.address.ipv4Endpoint else {
             self.attemptFailed(connection, .connectFailed, "IPv6 destinations are not supported yet")
+            return
+        }
+        connection.destination = target.tunnel?.destination
+        if let tunnel = target.tunnel, connection.machine.origin != .pool, connection.setup?.mustDialAnew == false,
+            self.takeTunnel(connection, tunnel.destination)
+        {
             return
         }
         let index = connection.server
@@ -148,18 +161,25 @@ extension LoopCore {
     ) -> SetupStateMachine.Action {
         let action = event(&connection.machine)
         guard case .resolve = action else { return action }
-        self.closeSide(connection.server, isOrderly: false)
-        self.giveBack(connection.index)
-        connection.session = nil
-        connection.setup?.handshake = nil
-        connection.setup?.response = ConnectResponseParser()
-        connection.setup?.earlyCount = 0
-        connection.deadline = 0
+        self.takeDown(connection)
         // A connection that was routed by address has no other endpoint.
         if connection.record.service == nil, let last = connection.setup?.lastFailure {
             return connection.machine.failed(last.reason, isRetryable: false)
         }
         return action
+    }
+
+    /// Takes down what belonged to an attempt.
+    func takeDown(_ connection: Connection) {
+        self.closeSide(connection.server, isOrderly: false)
+        self.giveBack(connection.index)
+        connection.session = nil
+        connection.destination = nil
+        connection.setup?.handshake = nil
+        connection.setup?.response = ConnectResponseParser()
+        connection.setup?.earlyCount = 0
+        connection.setup?.isReused = false
+        connection.deadline = 0
     }
 
     // MARK: - Beginning to relay
@@ -168,7 +188,10 @@ extension LoopCore {
         let early = connection.setup?.earlyCount ?? 0
         if connection.machine.origin == .tunnel {
             do throws(TunnelError) {
-                try self.seal(ConnectResponse.accepted(nil).encoded, connection, toward: connection.index)
+                let capabilities = TunnelCapabilities(reuse: connection.session?.isReusable == true)
+                let isOurs = connection.setup?.requested?.capabilities != nil
+                try self.seal(
+                    ConnectResponse.accepted(isOurs ? capabilities : nil).encoded, connection, toward: connection.index)
             } catch {
                 connection.record.detail = error.message
                 self.close(connection, error.closeReason)
@@ -181,6 +204,7 @@ extension LoopCore {
             count > 0
         { left -= count }
         self.sides[connection.index].pointee.bytes += UInt64(early)
+        let target = connection.setup?.target
         connection.setup = nil
         connection.deadline = 0
         connection.record.detail = nil
@@ -188,6 +212,7 @@ extension LoopCore {
         self.settings.hooks.onOpened(connection.record)
         if let idle = self.quietLimit(connection) { self.setDeadline(connection, after: idle) }
         self.relay(connection)
+        if let target, let destination = target.tunnel?.destination { self.replenish(destination, like: target) }
     }
 }
 

@@ -5,168 +5,12 @@ import MeshLinux
 import MeshModel
 import MeshTunnel
 
-/// Handshakes, and the CONNECT and its answer.
+/// The CONNECT and its answer.
 extension LoopCore {
-    // MARK: - Handshakes
-
-    func beginServerHandshake(_ connection: Connection) {
-        self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
-        self.scheduleHandshake(connection)
-    }
-
-    /// The handshake with a peer that dialled, made when its first bytes are read: OpenSSL takes tens of kilobytes for
-    /// it, which connections that wait for their turn must not hold.
-    private func serverHandshake(_ connection: Connection) -> TunnelHandshake? {
-        do throws(TunnelError) {
-            let handshake = try TunnelHandshake(accepting: self.settings.acceptor) {
-                [unowned self, unowned connection] in self.select($0, connection)
-            }
-            connection.setup?.handshake = handshake
-            return handshake
-        } catch {
-            connection.record.detail = error.message
-            self.close(connection, .resourceExhausted)
-            return nil
-        }
-    }
-
-    /// Which certificate a peer node gets for the name it asked for.
-    private func select(_ name: String, _ connection: Connection) -> TunnelAcceptor.Selection {
-        guard let workload = self.workloadsByName[name] else { return .unknown }
-        connection.workload = workload
-        connection.record.destinationWorkload = workload.id
-        guard let identity = self.view?.identities[workload.id] else { return .wait }
-        return .identity(identity)
-    }
-
-    func beginClientHandshake(_ connection: Connection) {
-        self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
-        self.scheduleHandshake(connection)
-    }
-
-    /// The handshake with a node that was dialled sends its first bytes.
-    private func startClientHandshake(_ connection: Connection) {
-        guard let tunnel = connection.setup?.target?.tunnel else { return }
-        do throws(TunnelError) {
-            connection.setup?.handshake = try TunnelHandshake(
-                connectingAs: tunnel.identity, to: tunnel.serverName, expecting: tunnel.expected)
-        } catch {
-            self.attemptFailed(connection, .resourceExhausted, error.message, isRetryable: false)
-            return
-        }
-        self.advanceHandshake(connection, connection.server)
-    }
-
-    /// Does what a handshake can do now; see ``scheduleHandshake(_:)``.
-    func continueHandshake(_ connection: Connection) {
-        switch connection.machine.state {
-        case .securingClient:
-            self.readHandshake(connection, connection.index)
-        case .securingServer:
-            if connection.setup?.handshake == nil { self.startClientHandshake(connection) }
-            // That may have failed, and another attempt begun.
-            if connection.setup?.handshake != nil { self.readHandshake(connection, connection.server) }
-        case .awaitingRequest, .resolving, .awaitingIdentity, .dialing, .awaitingAnswer, .relaying, .refusing,
-            .closed:
-            return
-        }
-    }
-
-    /// Reads what a side has sent of its handshake, and goes on.
-    private func readHandshake(_ connection: Connection, _ index: UInt32) {
-        guard self.flushOrFail(connection, toward: index) else { return }
-        let side = self.sides[index]
-        guard side.pointee.flags.contains(.readable) else { return }
-        let block = self.blocks.takeSmall()
-        defer { self.blocks.give(block) }
-        // A handshake is a few kilobytes; who sends more waits for a next turn.
-        for _ in 0..<4 {
-            let handshake: TunnelHandshake
-            do throws(SystemError) {
-                switch try Linux.receive(side.pointee.fd, block.pointee.base, block.pointee.capacity) {
-                case .wouldBlock:
-                    side.pointee.flags.remove(.readable)
-                    return
-                case .done(0):
-                    self.handshakeBroke(
-                        connection, index,
-                        TunnelError(.handshakeFailed, "the peer closed the connection during the TLS handshake"))
-                    return
-                case .done(let count):
-                    if count < block.pointee.capacity, !side.pointee.flags.contains(.hangUp) {
-                        side.pointee.flags.remove(.readable)
-                    }
-                    guard let current = connection.setup?.handshake ?? self.serverHandshake(connection) else { return }
-                    handshake = current
-                    handshake.receive(UnsafeRawBufferPointer(start: block.pointee.base, count: count))
-                }
-            } catch {
-                self.handshakeBroke(connection, index, TunnelError(.handshakeFailed, error.description))
-                return
-            }
-            self.advanceHandshake(connection, index)
-            // It may have ended, well or not, and with it the connection.
-            guard connection.setup?.handshake === handshake, side.pointee.flags.contains(.readable) else { return }
-        }
-        self.deferHandshake(connection)
-    }
-
-    /// Lets a handshake go as far as it can.
-    func advanceHandshake(_ connection: Connection, _ index: UInt32) {
-        guard let setup = connection.setup, let handshake = setup.handshake else { return }
-        let progress = handshake.advance()
-        self.takeOutput(handshake, toward: index)
-        switch progress {
-        case .needsBytes:
-            _ = self.flushOrFail(connection, toward: index)
-        case .needsIdentity:
-            self.park(connection)
-        case .failed(let error):
-            // The alert goes out if it can; nobody waits for it.
-            _ = try? self.flush(toward: index)
-            self.handshakeBroke(connection, index, error)
-        case .done(let session):
-            connection.session = session
-            setup.handshake = nil
-            let leftover = handshake.takeLeftover()
-            if !leftover.isEmpty {
-                let block = leftover.count <= RecordLayout.longest ? self.blocks.takeSmall() : self.blocks.take()
-                guard leftover.count <= block.pointee.capacity else {
-                    self.blocks.give(block)
-                    self.handshakeBroke(
-                        connection, index, TunnelError(.protocolViolation, "too many bytes behind the TLS handshake"))
-                    return
-                }
-                Self.copy(leftover, to: block.pointee.base)
-                block.pointee.tailEnd = leftover.count
-                self.sides[index].pointee.block = block
-            }
-            self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
-            self.perform(connection.machine.secured(), connection)
-            if case .awaitingRequest = connection.machine.state { self.readRequest(connection) }
-        }
-    }
-
-    private func handshakeBroke(_ connection: Connection, _ index: UInt32, _ error: TunnelError) {
-        self.attemptFailed(connection, error.closeReason, error.message)
-    }
-
-    /// Queues a handshake's bytes for the peer.
-    private func takeOutput(_ handshake: TunnelHandshake, toward index: UInt32) {
-        while handshake.outputCount > 0 {
-            let block = self.blockToward(index, room: handshake.outputCount)
-            let room = block.pointee.capacity - block.pointee.end
-            let count = handshake.takeOutput(
-                UnsafeMutableRawBufferPointer(start: block.pointee.base + block.pointee.end, count: room))
-            if count <= 0 { return }
-            block.pointee.end += count
-        }
-    }
-
     // MARK: - Sending during setup
 
     /// The block of bytes on their way to a side, with room at its end as far as that is possible.
-    private func blockToward(_ index: UInt32, room: Int) -> UnsafeMutablePointer<Block> {
+    func blockToward(_ index: UInt32, room: Int) -> UnsafeMutablePointer<Block> {
         let flow = self.sides[index ^ 1]
         guard let old = flow.pointee.block else {
             let block = room <= RecordLayout.longest ? self.blocks.takeSmall() : self.blocks.take()
@@ -220,7 +64,7 @@ extension LoopCore {
     }
 
     /// As ``flush(toward:)``; a broken socket fails the attempt, and then the result is false.
-    private func flushOrFail(_ connection: Connection, toward index: UInt32) -> Bool {
+    func flushOrFail(_ connection: Connection, toward index: UInt32) -> Bool {
         do throws(SystemError) {
             try self.flush(toward: index)
             return true
@@ -238,7 +82,12 @@ extension LoopCore {
         guard let setup = connection.setup, let tunnel = setup.target?.tunnel, let session = connection.session else {
             return
         }
-        let head = tunnel.request.encoded
+        let isReuseOffered = self.settings.configuration.tunnelPool.isReused
+        // Before the answer: what comes right behind it is read by the same rules.
+        session.isReusable = isReuseOffered
+        var request = tunnel.request
+        request.capabilities = TunnelCapabilities(reuse: isReuseOffered)
+        let head = request.encoded
         let index = connection.server
         let block = self.blockToward(index, room: RecordLayout.stride)
         let room = min(RecordLayout.content, block.pointee.capacity - block.pointee.end - RecordLayout.overhead)
@@ -269,9 +118,9 @@ extension LoopCore {
 
     func readAnswer(_ connection: Connection) {
         let index = connection.server
-        guard self.flushOrFail(connection, toward: index), let setup = connection.setup,
-            let session = connection.session
-        else { return }
+        guard let setup = connection.setup, let session = connection.session else { return }
+        var unsent: SystemError?
+        do throws(SystemError) { try self.flush(toward: index) } catch { unsent = error }
         do throws(RelayFailure) {
             while case .ranges = try self.fill(index, session) {
                 guard let block = self.sides[index].pointee.block else { break }
@@ -288,14 +137,37 @@ extension LoopCore {
             if self.sides[index].pointee.flags.contains(.ended) {
                 throw .tunnel(TunnelError(.truncated, "the peer node closed the tunnel instead of answering"))
             }
+            // Only now: what the peer had to say before it closed the socket comes first.
+            if let unsent { throw .write(index, unsent) }
         } catch {
-            let (reason, text) = self.explain(error)
-            self.attemptFailed(connection, reason, text, isRetryable: !connection.machine.hasSentData)
+            self.answerFailed(connection, error)
         }
+    }
+
+    /// The tunnel broke before the answer.
+    private func answerFailed(_ connection: Connection, _ failure: RelayFailure) {
+        // A tunnel that stood ready may have been given up by the peer as the CONNECT went out. In good order means
+        // that the CONNECT was not read; in any other way it might have been.
+        let isOrderly = self.sides[connection.server].pointee.flags.contains(.closeReceived)
+        if connection.setup?.isReused == true, isOrderly || !connection.machine.hasSentData {
+            self.statistics.tunnelsStale += 1
+            connection.setup?.mustDialAnew = true
+            self.takeDown(connection)
+            self.perform(connection.machine.wentStale(), connection)
+            return
+        }
+        let (reason, text) = self.explain(failure)
+        self.attemptFailed(connection, reason, text, isRetryable: !connection.machine.hasSentData)
     }
 
     private func answered(_ connection: Connection, _ response: ConnectResponse) {
         if response.isAccepted {
+            if connection.session?.isReusable == true, response.capabilities?.reuse != true {
+                // Other software's empty records say nothing.
+                connection.session?.isReusable = false
+                let side = self.sides[connection.server]
+                if !side.pointee.flags.contains(.closeReceived) { side.pointee.flags.remove(.ended) }
+            }
             self.perform(connection.machine.accepted(), connection)
             return
         }
@@ -315,6 +187,7 @@ extension LoopCore {
         do throws(RelayFailure) {
             while case .ranges = try self.fill(index, session) {
                 guard let block = self.sides[index].pointee.block else { break }
+                self.requestBegins(connection)
                 let range = block.pointee.vector[block.pointee.firstRange]
                 let (taken, request) = try Self.reading {
                     () throws(TunnelError) in
@@ -323,6 +196,9 @@ extension LoopCore {
                 block.pointee.consumeRanges(taken)
                 guard let request else { continue }
                 setup.requested = request
+                // Said before the answer is: no end of a connection can come before that.
+                session.isReusable =
+                    self.settings.configuration.tunnelPool.isReused && request.capabilities?.reuse == true
                 connection.deadline = 0
                 self.perform(connection.machine.requested(), connection)
                 return
@@ -332,6 +208,7 @@ extension LoopCore {
             }
         } catch {
             let (reason, text) = self.explain(error)
+            if case .tunnel(let failure) = error, failure.code != .truncated { self.unquiet(connection) }
             connection.record.detail = text
             if case .tunnel(let failure) = error, failure.code == .protocolViolation {
                 self.fail(connection, reason, text)
@@ -341,7 +218,15 @@ extension LoopCore {
         }
     }
 
-    private static func copy(_ bytes: [UInt8], to destination: UnsafeMutableRawPointer) {
+    /// The first bytes of a CONNECT are here: from now on it is a connection, and has to hurry.
+    private func requestBegins(_ connection: Connection) {
+        if !connection.isAwaitingFirstByte { return }
+        connection.isAwaitingFirstByte = false
+        self.unquiet(connection)
+        self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
+    }
+
+    static func copy(_ bytes: [UInt8], to destination: UnsafeMutableRawPointer) {
         UnsafeMutableRawBufferPointer(start: destination, count: bytes.count).copyBytes(from: bytes)
     }
 
@@ -358,8 +243,11 @@ extension LoopCore {
         self.giveBack(connection.index)
         self.setDeadline(connection, after: 2_000_000_000)
         do throws(TunnelError) {
-            let answer = ConnectResponse.refusal(reason, detail: connection.record.detail)
-            try self.seal(answer.encoded, connection, toward: connection.index)
+            // A tunnel that nobody asked anything of just ends.
+            if !connection.isQuiet {
+                let answer = ConnectResponse.refusal(reason, detail: connection.record.detail)
+                try self.seal(answer.encoded, connection, toward: connection.index)
+            }
             if let session = connection.session {
                 let block = self.blockToward(connection.index, room: TunnelSession.controlLength)
                 guard block.pointee.capacity - block.pointee.end >= TunnelSession.controlLength else { return }

@@ -7,9 +7,6 @@ import MeshTunnel
 /// One event loop: an epoll set, the connections accepted by it, and everything they borrow. Only its own thread touches
 /// it, so it has no locks; it never waits for anything but epoll.
 final class LoopCore {
-    /// A step of a handshake takes up to a millisecond, in which no other connection moves.
-    private static let handshakesPerTurn = 4
-
     /// What an epoll event belongs to, in the upper bits of its data.
     private enum Tag {
         static let side: UInt64 = 0
@@ -26,11 +23,11 @@ final class LoopCore {
     var timers = Timers()
     /// Sides' connections that used up their share of a turn.
     private var ready: [Connection] = []
-    /// Connections whose handshake goes on in a later turn, and those whose handshake is still to begin. Going on comes
-    /// first: a handshake holds tens of kilobytes until it is done.
-    private var handshaking: [Connection] = []
-    private var handshakesToBegin: [Connection] = []
-    private var handshakesLeft = LoopCore.handshakesPerTurn
+    var destinations: TunnelDestinations
+    /// Tunnels without a connection.
+    var quietCount = 0
+    /// By which other threads hand in what they have done for this loop.
+    weak var door: EventLoop?
     var view: ProxyView?
     var listeners: [UInt32: Listener] = [:]
     private var lastListener: UInt32 = 0
@@ -48,7 +45,8 @@ final class LoopCore {
     var isElsewhere = false
     /// Held so that, when there are no descriptors left, one connection at a time can still be accepted and refused.
     var spare: CInt = -1
-    private var isStopping = false
+    private(set) var isStopping = false
+    private(set) var isDraining = false
 
     init(_ settings: LoopSettings) throws(SystemError) {
         let configuration = settings.configuration
@@ -58,6 +56,7 @@ final class LoopCore {
             batch: min(16, max(1, configuration.batchSize / RecordLayout.content)),
             lentLimit: configuration.lentBuffersPerLoop)
         self.pipes = PipePool(size: configuration.pipeSize, limit: configuration.lentPipesPerLoop)
+        self.destinations = TunnelDestinations(limit: configuration.tunnelPool.maxDestinations)
         self.contexts = AEADContextPool(provider: settings.aead, capacity: 512)
         self.spare = try Linux.tcpSocket().release()
     }
@@ -80,8 +79,6 @@ final class LoopCore {
             if (0..<count).contains(where: { self.epoll.event($0).data >> 62 == Tag.wakeUp }) {
                 for job in takeJobs() { job(self) }
             }
-            self.handshakesLeft = Self.handshakesPerTurn
-            self.serveHandshakes()
             for index in 0..<count {
                 let (events, data) = self.epoll.event(index)
                 switch data >> 62 {
@@ -102,7 +99,6 @@ final class LoopCore {
     /// Milliseconds that the next turn may wait; -1: for ever.
     private var timeout: CInt {
         if !self.ready.isEmpty || self.recheckFrom != nil { return 0 }
-        if !self.handshaking.isEmpty || !self.handshakesToBegin.isEmpty { return 0 }
         guard let next = self.timers.next else { return -1 }
         let now = Clock.monotonic
         return next <= now ? 0 : CInt(clamping: (next - now + 999_999) / 1_000_000)
@@ -111,17 +107,26 @@ final class LoopCore {
     /// Ends ``run(takeJobs:)`` after closing everything.
     func stop() {
         for listener in self.listeners.keys { self.removeListener(listener) }
-        self.closeAll(.shutdown) { _ in true }
         self.isStopping = true
+        self.closeAll(.shutdown) { _ in true }
+    }
+
+    /// From now on tunnels are not kept for further connections.
+    func drain() {
+        self.isDraining = true
+        self.retireTunnels { _ in true }
     }
 
     // MARK: - Sides
 
     /// Begins to watch a side's socket.
     func watch(_ index: UInt32) throws(SystemError) {
-        let side = self.sides[index]
-        let data = UInt64(side.pointee.generation & 0x3fff_ffff) << 32 | UInt64(index)
-        try self.epoll.add(side.pointee.fd, .stream, data: data)
+        try self.epoll.add(self.sides[index].pointee.fd, .stream, data: self.eventData(index))
+    }
+
+    /// What comes with the events of a side's socket.
+    func eventData(_ index: UInt32) -> UInt64 {
+        UInt64(self.sides[index].pointee.generation & 0x3fff_ffff) << 32 | UInt64(index)
     }
 
     private func handle(_ events: Epoll.Events, _ data: UInt64) {
@@ -138,7 +143,7 @@ final class LoopCore {
             side.pointee.flags.formUnion([.readable, .writable, .hangUp, .failed])
         }
         let connection = reference.takeUnretainedValue()
-        if connection.setup == nil {
+        if case .relaying = connection.machine.state {
             self.relay(connection)
         } else {
             self.continueSetup(connection, index)
@@ -159,45 +164,13 @@ final class LoopCore {
         self.ready.removeAll(keepingCapacity: true)
         for connection in ready {
             connection.isReady = false
-            if case .relaying = connection.machine.state { self.relay(connection) }
-        }
-    }
-
-    /// Begins a handshake or goes on with it, now or in a later turn.
-    func scheduleHandshake(_ connection: Connection) {
-        let hasBegun = connection.setup?.handshake != nil
-        if self.handshakesLeft > 0, hasBegun || self.handshakesToBegin.isEmpty {
-            self.handshakesLeft -= 1
-            self.continueHandshake(connection)
-        } else {
-            self.deferHandshake(connection)
-        }
-    }
-
-    /// Goes on with a handshake in a later turn.
-    func deferHandshake(_ connection: Connection) {
-        if connection.isHandshakeDue { return }
-        connection.isHandshakeDue = true
-        if connection.setup?.handshake != nil {
-            self.handshaking.append(connection)
-        } else {
-            self.handshakesToBegin.append(connection)
-        }
-    }
-
-    private func serveHandshakes() {
-        self.serveHandshakes(\.handshaking)
-        self.serveHandshakes(\.handshakesToBegin)
-    }
-
-    private func serveHandshakes(_ list: ReferenceWritableKeyPath<LoopCore, [Connection]>) {
-        if self[keyPath: list].isEmpty || self.handshakesLeft == 0 { return }
-        let due = Array(self[keyPath: list].prefix(self.handshakesLeft))
-        self[keyPath: list].removeFirst(due.count)
-        for connection in due {
-            connection.isHandshakeDue = false
-            self.handshakesLeft -= 1
-            self.continueHandshake(connection)
+            switch connection.machine.state {
+            case .relaying: self.relay(connection)
+            case .awaitingRequest: self.readRequest(connection)
+            case .securingClient, .resolving, .awaitingIdentity, .dialing, .securingServer, .awaitingAnswer, .pooled,
+                .refusing, .closed:
+                break
+            }
         }
     }
 
@@ -285,6 +258,7 @@ final class LoopCore {
 
     func update(_ view: ProxyView) {
         self.view = view
+        self.dropStaleDestinations(view)
         self.recheckFrom = 0
         let parked = self.parked
         self.parked.removeAll(keepingCapacity: true)
@@ -321,7 +295,7 @@ final class LoopCore {
     /// Every live connection, with its present byte counts.
     func records() -> [ConnectionRecord] {
         var records: [ConnectionRecord] = []
-        self.forEachConnection { records.append(self.present($0)) }
+        self.forEachConnection { if !$0.isQuiet { records.append(self.present($0)) } }
         return records
     }
 
@@ -336,7 +310,8 @@ final class LoopCore {
 
     func presentStatistics() -> ProxyStatistics {
         var statistics = self.statistics
-        statistics.connections = self.sides.inUse
+        statistics.connections = self.sides.inUse - self.quietCount
+        statistics.idleTunnels = self.quietCount
         statistics.buffersLent = self.blocks.lent
         statistics.pipesLent = self.pipes.lent
         return statistics
@@ -352,6 +327,7 @@ final class LoopCore {
     func closeAll(_ reason: CloseReason, where isMeant: (Connection) -> Bool) {
         var meant: [Connection] = []
         self.forEachConnection { if isMeant($0) { meant.append($0) } }
+        // What closing one has closed as well is closed already.
         for connection in meant { self.close(connection, reason) }
     }
 }

@@ -12,6 +12,7 @@ final class LoopSettings: Sendable {
     let logger: Logger
     let acceptor: TunnelAcceptor
     let aead: AEADProvider
+    let workers: HandshakeWorkers
     /// The process's own; sockets to peers are made here.
     let hostNamespace: NetworkNamespace
     let maxConnections: Int
@@ -21,13 +22,14 @@ final class LoopSettings: Sendable {
 
     init(
         configuration: ProxyConfiguration, hooks: ProxyHooks, logger: Logger, acceptor: TunnelAcceptor,
-        aead: AEADProvider, hostNamespace: NetworkNamespace, maxConnections: Int
+        aead: AEADProvider, workers: HandshakeWorkers, hostNamespace: NetworkNamespace, maxConnections: Int
     ) {
         self.configuration = configuration
         self.hooks = hooks
         self.logger = logger
         self.acceptor = acceptor
         self.aead = aead
+        self.workers = workers
         self.hostNamespace = hostNamespace
         self.maxConnections = maxConnections
     }

@@ -19,6 +19,7 @@ package final class Proxy: Sendable {
         var tunnels: [Listener] = []
         var workloads: [WorkloadID: [Listener]] = [:]
         var isStopped = false
+        var workers: HandshakeWorkers?
     }
 
     package init(configuration: ProxyConfiguration, hooks: ProxyHooks, logger: Logger) {
@@ -37,9 +38,10 @@ package final class Proxy: Sendable {
             let (aead, why) = try self.chooseAEAD()
             // Two sockets per connection, and a tenth for pipes, listeners and everything else the daemon opens.
             let derived = max(64, descriptors * 9 / 20)
+            let workers = HandshakeWorkers()
             let settings = LoopSettings(
                 configuration: self.configuration, hooks: self.hooks, logger: self.logger,
-                acceptor: try TunnelAcceptor(), aead: aead, hostNamespace: try .ofProcess(),
+                acceptor: try TunnelAcceptor(), aead: aead, workers: workers, hostNamespace: try .ofProcess(),
                 maxConnections: min(self.configuration.maxConnections ?? derived, derived))
             var tunnels: [Listener] = []
             if let address = self.configuration.tunnelListener {
@@ -47,9 +49,11 @@ package final class Proxy: Sendable {
             }
             let loops = try (0..<self.configuration.loops).map { _ in try EventLoop(settings) }
             for (loop, listener) in zip(loops, tunnels) { loop.submit { $0.addListener(listener) } }
+            try workers.start(threads: self.configuration.handshakeThreads)
             for (index, loop) in loops.enumerated() { try loop.start(name: "nm-loop-\(index)") }
             self.state.withLock { state in
                 state.loops = loops
+                state.workers = workers
                 state.tunnels = tunnels
             }
             self.logger.info(
@@ -75,12 +79,13 @@ package final class Proxy: Sendable {
 
     /// Closes every connection with reason `shutdown` and ends the loops. Blocks until they have ended.
     package func stop() {
-        let loops = self.state.withLock { state in
+        let (loops, workers) = self.state.withLock { state in
             defer { state = State(isStopped: true) }
-            return state.loops
+            return (state.loops, state.workers)
         }
         for loop in loops { loop.submit { $0.stop() } }
         for loop in loops { loop.join() }
+        workers?.stop()
     }
 
     /// Opens a workload's capture listeners inside its namespace and begins to accept. Blocks for some milliseconds.
@@ -142,7 +147,8 @@ package final class Proxy: Sendable {
                 core.workloads[id] = nil
                 core.workloadsByName[Self.serverName(id)] = nil
                 for (key, listener) in core.listeners where listener.workload?.id == id { core.removeListener(key) }
-                core.closeAll(.workloadGone) { $0.workload?.id == id || $0.policyWorkload == id }
+                core.retireTunnels { $0.workload?.id == id }
+                core.closeAll(.workloadGone) { !$0.isQuiet && ($0.workload?.id == id || $0.policyWorkload == id) }
             }
         }
     }
@@ -168,7 +174,10 @@ package final class Proxy: Sendable {
             return state.loops
         }
         for loop in loops {
-            loop.submit { core in for key in core.listeners.keys { core.removeListener(key) } }
+            loop.submit { core in
+                for key in core.listeners.keys { core.removeListener(key) }
+                core.drain()
+            }
         }
         let end = ContinuousClock.now + deadline
         while ContinuousClock.now < end {
@@ -220,6 +229,13 @@ extension ProxyStatistics {
         self.accepted += other.accepted
         self.refusedByLimit += other.refusedByLimit
         self.connections += other.connections
+        self.idleTunnels += other.idleTunnels
+        self.handshakesFull += other.handshakesFull
+        self.handshakesResumed += other.handshakesResumed
+        self.handshakesShed += other.handshakesShed
+        self.tunnelsReused += other.tunnelsReused
+        self.tunnelsStale += other.tunnelsStale
+        self.tunnelsPrepared += other.tunnelsPrepared
         self.buffersLent += other.buffersLent
         self.pipesLent += other.pipesLent
         self.slowTurns += other.slowTurns

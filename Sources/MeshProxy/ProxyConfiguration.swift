@@ -31,6 +31,9 @@ package struct ProxyConfiguration: Sendable {
     package var inboundListener = SocketAddress(ip: IPAddress(ipv4: 0), port: MeshPorts.inbound)
     package var unknownDestination = UnknownDestination.refuse
     package var aead = AEAD.automatic
+    /// Threads that do the arithmetic of TLS handshakes; at least 1.
+    package var handshakeThreads = 1
+    package var tunnelPool = TunnelPoolConfiguration()
     /// Connections at one time; nil: as many as the descriptor limit allows.
     package var maxConnections: Int?
 

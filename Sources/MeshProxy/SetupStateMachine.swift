@@ -9,12 +9,18 @@ import MeshModel
 ///                       relaying ←───────────────── dialing
 ///                           ↑                          ↓ (to another node)
 ///                     awaitingAnswer ←────────── securingServer
+///                           ↑                          ↓ (made in advance)
+///                        dialing ← (takes one) ←──── pooled
 ///
 /// A failure on the way to the server goes back to `resolving` while attempts are left; any other end is `refusing`
 /// (the peer node is told why) or `closed`. It owns no socket, clock or logger: each event returns what its caller must
 /// do.
 struct SetupStateMachine {
-    enum Origin: Equatable { case capturedOutbound, capturedInbound, tunnel }
+    enum Origin: Equatable {
+        case capturedOutbound, capturedInbound, tunnel
+        /// No connection yet: a tunnel that stands ready for one, or is being made for that.
+        case pool
+    }
 
     enum State: Equatable {
         case securingClient
@@ -25,6 +31,8 @@ struct SetupStateMachine {
         case dialing
         case securingServer
         case awaitingAnswer
+        /// A tunnel without a connection.
+        case pooled
         case relaying
         case refusing(CloseReason)
         case closed(CloseReason)
@@ -41,6 +49,8 @@ struct SetupStateMachine {
         case secure
         /// Send the CONNECT.
         case sendRequest
+        /// Keep the tunnel for a connection to come.
+        case pool
         /// Answer 200 if the client is a peer node, then relay.
         case relay
         /// Answer the peer node with this refusal, then close in order.
@@ -61,13 +71,20 @@ struct SetupStateMachine {
         self.state = origin == .tunnel ? .securingClient : .resolving
     }
 
+    /// For a tunnel that a connection has left in good order: on the node that dialled it (`pool`) or on the other one.
+    init(recycledFor origin: Origin) {
+        self.origin = origin
+        self.attemptsLeft = 0
+        self.state = origin == .tunnel ? .awaitingRequest : .pooled
+    }
+
     /// The certificate of the local workload is missing.
     mutating func identityMissing() -> Action {
         switch self.state {
         case .securingClient: self.state = .awaitingIdentity(isServerHandshake: true)
         case .resolving: self.state = .awaitingIdentity(isServerHandshake: false)
-        case .awaitingRequest, .awaitingIdentity, .dialing, .securingServer, .awaitingAnswer, .relaying, .refusing,
-            .closed:
+        case .awaitingRequest, .awaitingIdentity, .dialing, .securingServer, .awaitingAnswer, .pooled, .relaying,
+            .refusing, .closed:
             break
         }
         return .none
@@ -79,8 +96,8 @@ struct SetupStateMachine {
         case .awaitingIdentity(let isServerHandshake):
             self.state = isServerHandshake ? .securingClient : .resolving
             return isServerHandshake ? .resumeHandshake : .resolve
-        case .securingClient, .awaitingRequest, .resolving, .dialing, .securingServer, .awaitingAnswer, .relaying,
-            .refusing, .closed:
+        case .securingClient, .awaitingRequest, .resolving, .dialing, .securingServer, .awaitingAnswer, .pooled,
+            .relaying, .refusing, .closed:
             return .none
         }
     }
@@ -92,9 +109,10 @@ struct SetupStateMachine {
             self.state = .awaitingRequest
             return .none
         case .securingServer:
-            self.state = .awaitingAnswer
-            return .sendRequest
-        case .awaitingRequest, .resolving, .awaitingIdentity, .dialing, .awaitingAnswer, .relaying, .refusing, .closed:
+            self.state = self.origin == .pool ? .pooled : .awaitingAnswer
+            return self.origin == .pool ? .pool : .sendRequest
+        case .awaitingRequest, .resolving, .awaitingIdentity, .dialing, .awaitingAnswer, .pooled, .relaying, .refusing,
+            .closed:
             return .none
         }
     }
@@ -105,8 +123,8 @@ struct SetupStateMachine {
         case .awaitingRequest:
             self.state = .resolving
             return .resolve
-        case .securingClient, .resolving, .awaitingIdentity, .dialing, .securingServer, .awaitingAnswer, .relaying,
-            .refusing, .closed:
+        case .securingClient, .resolving, .awaitingIdentity, .dialing, .securingServer, .awaitingAnswer, .pooled,
+            .relaying, .refusing, .closed:
             return .none
         }
     }
@@ -118,7 +136,7 @@ struct SetupStateMachine {
             self.state = .dialing
             return .connect
         case .securingClient, .awaitingRequest, .awaitingIdentity, .dialing, .securingServer, .awaitingAnswer,
-            .relaying, .refusing, .closed:
+            .pooled, .relaying, .refusing, .closed:
             return .none
         }
     }
@@ -130,9 +148,24 @@ struct SetupStateMachine {
             self.state = isTunnel ? .securingServer : .relaying
             return isTunnel ? .secure : .relay
         case .securingClient, .awaitingRequest, .resolving, .awaitingIdentity, .securingServer, .awaitingAnswer,
-            .relaying, .refusing, .closed:
+            .pooled, .relaying, .refusing, .closed:
             return .none
         }
+    }
+
+    /// Instead of dialling it takes a tunnel that stands ready.
+    mutating func reused() -> Action {
+        guard case .dialing = self.state else { return .none }
+        self.state = .awaitingAnswer
+        return .sendRequest
+    }
+
+    /// The tunnel that stood ready had ended before the CONNECT was read: nothing was delivered, and a new one does it.
+    mutating func wentStale() -> Action {
+        guard case .awaitingAnswer = self.state else { return .none }
+        self.hasSentData = false
+        self.state = .dialing
+        return .connect
     }
 
     /// Client bytes went out with the CONNECT.
@@ -144,8 +177,8 @@ struct SetupStateMachine {
         case .awaitingAnswer:
             self.state = .relaying
             return .relay
-        case .securingClient, .awaitingRequest, .resolving, .awaitingIdentity, .dialing, .securingServer, .relaying,
-            .refusing, .closed:
+        case .securingClient, .awaitingRequest, .resolving, .awaitingIdentity, .dialing, .securingServer, .pooled,
+            .relaying, .refusing, .closed:
             return .none
         }
     }
@@ -165,7 +198,7 @@ struct SetupStateMachine {
             return self.end(reason)
         case .awaitingRequest, .resolving, .awaitingIdentity(isServerHandshake: false):
             return self.end(reason)
-        case .securingClient, .awaitingIdentity(isServerHandshake: true), .relaying, .refusing:
+        case .securingClient, .awaitingIdentity(isServerHandshake: true), .pooled, .relaying, .refusing:
             self.state = .closed(reason)
             return .close(reason)
         case .closed:
@@ -181,12 +214,19 @@ struct SetupStateMachine {
         case .awaitingIdentity: return self.failed(.identityUnavailable, isRetryable: false)
         case .dialing: return self.failed(.connectTimeout, isRetryable: true)
         case .resolving, .awaitingAnswer: return self.failed(.connectTimeout, isRetryable: false)
-        case .relaying: return self.failed(.idleTimeout, isRetryable: false)
+        case .pooled, .relaying: return self.failed(.idleTimeout, isRetryable: false)
         case .refusing(let reason):
             self.state = .closed(reason)
             return .close(reason)
         case .closed: return .none
         }
+    }
+
+    /// The accepting node has no use for an idle tunnel any more: the peer is told before the socket goes.
+    mutating func retired() -> Action {
+        guard case .awaitingRequest = self.state else { return .none }
+        self.state = .refusing(.idleTimeout)
+        return .refuse(.idleTimeout)
     }
 
     /// A refusal was sent and the peer has read it or gone.
@@ -196,7 +236,7 @@ struct SetupStateMachine {
             self.state = .closed(reason)
             return .close(reason)
         case .securingClient, .awaitingRequest, .resolving, .awaitingIdentity, .dialing, .securingServer,
-            .awaitingAnswer, .relaying, .closed:
+            .awaitingAnswer, .pooled, .relaying, .closed:
             return .none
         }
     }
@@ -210,7 +250,7 @@ struct SetupStateMachine {
             self.state = .closed(reason)
             return .close(reason)
         case .securingClient, .awaitingRequest, .resolving, .awaitingIdentity, .dialing, .securingServer,
-            .awaitingAnswer, .relaying:
+            .awaitingAnswer, .pooled, .relaying:
             self.state = .closed(reason)
             return .close(reason)
         }

@@ -25,6 +25,8 @@ struct Side {
         static let closeSealed = Self(rawValue: 1 << 7)
         /// The flow goes through a pipe.
         static let splicing = Self(rawValue: 1 << 8)
+        /// close_notify was read.
+        static let closeReceived = Self(rawValue: 1 << 10)
         /// connect(2) has not ended yet.
         static let connecting = Self(rawValue: 1 << 9)
     }

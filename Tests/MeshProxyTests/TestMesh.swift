@@ -56,10 +56,11 @@ final class TestMesh: Sendable {
             trustDomain: "mesh.test")
     }
 
-    /// Gives both nodes a view in which connections to 127.0.0.1 belong to `destination`.
+    /// Gives both nodes a view in which connections to 127.0.0.1 belong to `destination`. The certificates are new ones
+    /// but for those in `known`.
     func update(
         destination: WorkloadID = TestMesh.server, identities: [WorkloadID] = [TestMesh.client, TestMesh.server],
-        policies: [AuthorizationPolicy] = [],
+        known given: [WorkloadID: TLSIdentity]? = nil, policies: [AuthorizationPolicy] = [],
         change: (inout [Workload], inout [Service], inout [Node]) -> Void = { _, _, _ in }
     ) throws {
         var workloads = [
@@ -73,7 +74,7 @@ final class TestMesh: Sendable {
         let settings = MeshSettings(
             trustDomain: "mesh.test", prefixes: [], trustBundle: [], rootNamespace: "nodemesh-system")
         var known: [WorkloadID: TLSIdentity] = [:]
-        for id in identities { known[id] = try self.identity(id) }
+        for id in identities { known[id] = try given?[id] ?? self.identity(id) }
         for node in [self.a, self.b] {
             node.proxy.update(
                 ProxyView(

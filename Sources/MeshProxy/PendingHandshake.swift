@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+import MeshModel
+import MeshTunnel
+
+/// A handshake on its way between a loop, which reads and writes the socket, and the threads that do the arithmetic.
+///
+/// `@unchecked`: it belongs to one thread at a time. A loop that has handed it to ``HandshakeWorkers`` does not touch it
+/// until it comes back.
+final class PendingHandshake: @unchecked Sendable {
+    enum Role {
+        case dialling(Connection.Target.Tunnel)
+        case accepting(TunnelAcceptor)
+    }
+
+    private let role: Role
+    /// OpenSSL takes tens of kilobytes for a handshake, so it is made when its first step begins: those that wait for
+    /// their turn hold nothing.
+    private(set) var handshake: TunnelHandshake?
+    /// Bytes of the peer for the next step.
+    var input: [UInt8] = []
+    /// Which certificate a dialling peer gets.
+    var select: (String) -> TunnelAcceptor.Selection = { _ in .unknown }
+    /// What the last step came to.
+    private(set) var progress = TunnelHandshake.Progress.needsBytes
+    /// The threads have it.
+    var isBusy = false
+
+    init(_ role: Role) { self.role = role }
+
+    var hasBegun: Bool { self.handshake != nil }
+
+    /// Goes as far as the input allows; up to a millisecond or two of work.
+    func step() {
+        do throws(TunnelError) {
+            let handshake = try self.begun()
+            if !self.input.isEmpty {
+                self.input.withUnsafeBytes { handshake.receive($0) }
+                self.input.removeAll()
+            }
+            handshake.select = self.select
+            self.progress = handshake.advance()
+        } catch {
+            self.progress = .failed(error)
+        }
+    }
+
+    private func begun() throws(TunnelError) -> TunnelHandshake {
+        if let handshake = self.handshake { return handshake }
+        let handshake: TunnelHandshake
+        switch self.role {
+        case .accepting(let acceptor):
+            handshake = try TunnelHandshake(accepting: acceptor) { _ in .unknown }
+        case .dialling(let tunnel):
+            let destination = tunnel.destination
+            handshake = try TunnelHandshake(
+                connectingAs: tunnel.identity, to: tunnel.serverName, expecting: tunnel.expected,
+                resuming: destination.session)
+            handshake.onTicket = { [weak destination] in destination?.session = $0 }
+        }
+        self.handshake = handshake
+        return handshake
+    }
+}

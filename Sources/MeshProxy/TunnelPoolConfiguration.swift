@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// How tunnels are kept between connections.
+package struct TunnelPoolConfiguration: Sendable {
+    /// A tunnel carries one connection after the other, where both nodes can do that. Otherwise each connection makes
+    /// its own.
+    package var isReused = true
+    /// Tunnels made in advance to each destination that connections go to more than once; 0: none, else one at a time.
+    package var spare = 1
+    /// Tunnels without a connection that are kept per source and destination workload.
+    package var maxIdlePerDestination = 64
+    /// Tunnels without a connection, of both directions, that a loop keeps.
+    package var maxIdle = 1024
+    /// How long one may wait for its next connection.
+    package var idleTimeout: Duration = .seconds(60)
+    /// Destinations of which a loop keeps a session to resume.
+    package var maxDestinations = 4096
+
+    package init() {}
+}
