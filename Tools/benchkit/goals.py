@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What nodemesh wants to be, as numbers: each goal is a figure of the results and a bound."""
+
+from dataclasses import dataclass
+from typing import Callable
+
+from .results import divided, short_number
+
+# The memory of each of two nodes counts: the worse one.
+NODES = ("node1", "node2")
+
+
+@dataclass(frozen=True)
+class Goal:
+    text: str
+    figure: Callable
+    bound: float
+    # The figure should be at least the bound; otherwise at most.
+    at_least: bool = True
+    unit: str = "×"
+
+    def verdict(self, results):
+        """(value, met): both None where it was not measured."""
+        value = self.figure(results)
+        if value is None:
+            return None, None
+        return value, value >= self.bound if self.at_least else value <= self.bound
+
+    def line(self, results):
+        value, met = self.verdict(results)
+        word = {None: "not measured", True: "met", False: "MISSED"}[met]
+        sign = "≥" if self.at_least else "≤"
+        found = "" if value is None else short_number(value)
+        return f"{word:<12}  {found:>7} {sign} {self.bound:g} {self.unit:<3} {self.text}"
+
+
+def against(peer, step, figure, own="nodemesh"):
+    return lambda results: results.ratio(own, peer, step, figure)
+
+
+def added_against(peer, figure, step="ping"):
+    return lambda results: divided(results.added("nodemesh", step, figure), results.added(peer, step, figure))
+
+
+def worst(figure, scale):
+    """Of the two nodes, in the memory step."""
+
+    def value(results):
+        found = [results.median("nodemesh", "memory", figure.format(node=node)) for node in NODES]
+        found = [one for one in found if one is not None]
+        return max(found) * scale if found else None
+
+    return value
+
+
+ALL = [
+    Goal("one stream, of Envoy TCP's throughput", against("envoy-tcp", "stream1", "gbps"), 1.3),
+    Goal("one stream, of HAProxy's throughput", against("haproxy", "stream1", "gbps"), 1.8),
+    Goal("CPU time per GB, of Envoy TCP's (one stream)", against("envoy-tcp", "stream1", "cpu_per_gb"), 0.75, False),
+    Goal("CPU time per GB, of Envoy TCP's (eight streams)", against("envoy-tcp", "streams8", "cpu_per_gb"), 0.75, False),
+    Goal("CPU time per GB without TLS, of HAProxy's with splice",
+         against("haproxy-local", "stream1", "cpu_per_gb", "nodemesh-local"), 0.45, False),
+    Goal("CPU time per GB without TLS, of HAProxy's with splice and 1 MiB pipes",
+         against("haproxy-local-1m", "stream1", "cpu_per_gb", "nodemesh-local"), 0.45, False),
+    Goal("64 B ping-pong, median time added to plain TCP, of what Envoy TCP adds", added_against("envoy-tcp", "p50"),
+         0.7, False),
+    Goal("64 B ping-pong, 99th percentile added to plain TCP, of what Envoy TCP adds", added_against("envoy-tcp", "p99"),
+         0.7, False),
+    Goal("1 KB requests on 16 connections, of Envoy TCP's rate", against("envoy-tcp", "requests", "rate"), 1.5),
+    Goal("new connections, of Envoy TCP's rate", against("envoy-tcp", "short", "rate"), 1.5),
+    Goal("new connections, of the rate of Envoy's HTTP/2 CONNECT", against("envoy-connect", "short", "rate"), 1),
+    Goal("user-space memory of an idle connection on the worse node",
+         lambda results: divided(results.median("nodemesh", "memory", "per_connection"), 1024), 1.5, False, "KB"),
+    Goal("daemon at start, resident", worst("start_rss_{node}", 1 / 1024), 50, False, "MB"),
+    Goal("daemon at start, of that anonymous", worst("start_anonymous_{node}", 1 / 1024), 12, False, "MB"),
+    Goal("eight streams with one event loop more, of the throughput without",
+         lambda results: divided(results.median("nodemesh-loops", "streams8", "gbps"),
+                                 results.median("nodemesh", "streams8", "gbps")), 1.0),
+]
+
+
+def lines(results):
+    return [goal.line(results) for goal in ALL]
+
+
+def missed(results):
+    return sum(1 for goal in ALL if goal.verdict(results)[1] is False)
