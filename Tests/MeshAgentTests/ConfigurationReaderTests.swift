@@ -21,10 +21,12 @@ import Testing
 
     @Test func flagsWinOverTheFile() throws {
         let configuration = try Self.read(
-            "node: a\ncontrolPlane: cp:1\nloops: 2\nnodeAddresses: [10.0.0.1, 10.0.0.2]\n",
+            "node: a\ncontrolPlane: cp:1\nloops: 2\nlocality: eu/a/r1\nnodeAddresses: [10.0.0.1, 10.0.0.2]\n",
             flags: [("node", "b"), ("nodeAddresses", "10.0.0.3"), ("nodeAddresses", "10.0.0.4")])
         #expect(configuration.node == "b")
         #expect(configuration.loops == 2)
+        #expect(configuration.locality == Locality(region: "eu", zone: "a", subzone: "r1"))
+        #expect(configuration.description["locality"] == "eu/a/r1")
         #expect(configuration.nodeAddresses.map(\.description) == ["10.0.0.3", "10.0.0.4"])
     }
 
@@ -48,7 +50,8 @@ import Testing
             "controlPlane: host\n", "controlPlane: host:0\n", "controlPlane: host:70000\n", "instance: ../x\n",
             "instance: ..\n", "caFingerprint: sha256:abc\n", "joinToken: secret\n", "dataDir: var/lib\n",
             "unknownDestination: allow\n", "logLevel: loud\n", "nodeAddresses: [999.1.1.1]\n", "loops: -1\n",
-            "metricsListen: h:15021\nreadinessListen: h:15021\n", "? [a, b]\n: c\n",
+            "metricsListen: h:15021\nreadinessListen: h:15021\n", "? [a, b]\n: c\n", "locality: eu//a\n",
+            "locality: ''\n", "locality: a/b/c/d\n",
         ])
     func refused(_ text: String) {
         #expect(throws: ConfigurationError.self) {

@@ -21,7 +21,8 @@ import Testing
 
     private static func explainer(
         policies: [AuthorizationPolicy] = [], certificate: Bool = true,
-        unknown: AgentConfiguration.UnknownDestination = .refuse
+        unknown: AgentConfiguration.UnknownDestination = .refuse, service: Service = Self.service,
+        web: Workload = Self.workload("web", "10.201.1.2", node: "n1")
     ) -> Explainer {
         Explainer(
             snapshot: MeshSnapshot(
@@ -31,7 +32,7 @@ import Testing
                     trustBundle: [], rootNamespace: "nodemesh-system"),
                 localNode: "n1",
                 workloads: [
-                    workload("web", "10.201.1.2", node: "n1"), workload("near", "10.201.1.3", node: "n1"),
+                    web, workload("near", "10.201.1.3", node: "n1"),
                     workload("api", "10.201.2.2", node: "n2", backs: true),
                 ], services: [service], nodes: [Node(name: "n2", addresses: [ip("10.200.0.2")], tunnelPort: 15008)],
                 policies: policies),
@@ -75,6 +76,23 @@ import Testing
         let answer = try Self.explainer().explain(source: "shop/web", destination: destination)
         #expect(answer.verdict == verdict)
         #expect(answer.reason == reason)
+    }
+
+    @Test func saysWhatIsLimited() throws {
+        var service = Self.service
+        service.loadBalancing = LoadBalancing(preference: [.region, .zone], mode: .failover)
+        service.policy = DestinationPolicy(maxConnections: 7, outlierDetection: OutlierDetection())
+        var web = Self.workload("web", "10.201.1.2", node: "n1")
+        web.limits = WorkloadLimits(handshakesPerSecond: 9)
+        let answer = try Self.explainer(service: service, web: web).explain(source: "shop/web", destination: "api:80")
+        let details = { (stage: String) in answer.steps.filter { $0.stage == stage }.map(\.detail) }
+        #expect(details("limits") == ["handshakesPerSecond 9"])
+        #expect(
+            details("traffic") == [
+                "ejectAfter 5, ejectAtMost 10%, ejectFor 30s..300s, maxConnections 7, prefer region/zone"
+            ])
+        let plain = try Self.explainer().explain(source: "shop/web", destination: "api:80")
+        #expect(!plain.steps.contains { $0.stage == "limits" || $0.stage == "traffic" })
     }
 
     @Test func withoutACertificateNothingLeavesTheNode() throws {

@@ -7,11 +7,19 @@ import Testing
 
 @Suite struct CanonicalFormTests {
     private static let all = [
-        service, AuthorizationPolicyTests.full,
+        service, AuthorizationPolicyTests.full, DestinationRuleTests.full,
+        document("ConnectionLimits", "nodemesh.io/v1", spec: "workload: {maxConnections: 1, bytesPerSecond: 10M}"),
+        document(
+            "ConnectionLimits", "nodemesh.io/v1",
+            spec: "targetRef: {kind: Service, name: api}\ndestination: {maxPending: 4294967295}"),
+        document(
+            "Service", "v1",
+            spec: "selector: {a: b}\nports: [{port: 1}]\ntrafficDistribution: PreferClose\ninternalTrafficPolicy: Local"
+        ),
         document("PeerAuthentication", spec: "selector: {matchLabels: {a: b}}\nportLevelMtls: {80: {mode: STRICT}}"),
         document("PeerAuthentication", spec: "mtls: {}"),
         document("AuthorizationPolicy", annotation: "istio.io/dry-run: \"true\"", spec: "rules: [{}]"),
-        document("Workload", "nodemesh.io/v1", spec: "addresses: [10.0.0.1]\nnode: n\ntunnel: tunnel\nweight: 2"),
+        document("Workload", "nodemesh.io/v1", spec: "addresses: [10.0.0.1]\nnode: n\nweight: 2\nlocality: eu/a"),
         document("Service", "v1", spec: "selector: {a: b}\nclusterIP: None"),
     ]
 
@@ -46,6 +54,8 @@ import Testing
         ("service", ResourceKind.service), ("Services", .service), ("SVC", .service), ("workload", .workload),
         ("peerauthentications", .peerAuthentication), ("PeerAuthentication", .peerAuthentication),
         ("authorizationpolicies", .authorizationPolicy), ("AuthorizationPolicy", .authorizationPolicy),
+        ("dr", .destinationRule), ("destinationrules", .destinationRule), ("ConnectionLimits", .connectionLimits),
+        ("cl", .connectionLimits),
     ])
     func kindsAsOperatorsTypeThem(_ text: String, _ kind: ResourceKind) {
         #expect(ResourceKind(argument: text) == kind)

@@ -55,6 +55,8 @@ import Testing
         ("addresses: [10.0.0.1]\ntunnel: hbone", "spec.tunnel", "none or tunnel"),
         ("addresses: [10.0.0.1]\ntunnel: tunnel", "spec.node", "is required when"),
         ("addresses: [10.0.0.1]\nweight: 0", "spec.weight", "from 1"),
+        ("addresses: [10.0.0.1]\nlocality: eu//r1", "spec.locality", "REGION/ZONE/SUBZONE"),
+        ("addresses: [10.0.0.1]\nlocality: \"\"", "spec.locality", "REGION/ZONE/SUBZONE"),
         ("addresses: [10.0.0.1]\nserviceAccount: A", "spec.serviceAccount", "not a valid name"),
         ("addresses: [10.0.0.1]\ncgroup: /a", "spec.cgroup", "enrolment file"),
         ("addresses: [10.0.0.1]\nnetworkNamespace: /a", "spec.networkNamespace", "enrolment file"),
@@ -73,6 +75,7 @@ import Testing
         ("cgroup: /", "spec.cgroup", "absolute path"),
         ("cgroup: /a\nnode: n1", "spec.node", "static endpoint"),
         ("cgroup: /a\nweight: 2", "spec.weight", "static endpoint"),
+        ("cgroup: /a\nlocality: eu", "spec.locality", "static endpoint"),
         ("cgroup: /a\nports: [0]", "spec.ports[0]", "from 1"),
         ("cgroup: /a\nports: [1, 1]", "spec.ports[1]", "twice"),
     ])

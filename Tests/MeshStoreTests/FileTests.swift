@@ -57,6 +57,16 @@ import Testing
         #expect(error?.code == .corrupt)
     }
 
+    @Test func anOlderFileIsBroughtUpToDate() async throws {
+        let store = try self.files.open()
+        _ = try await store.joined("n1")
+        try store.close()
+        try self.execute("ALTER TABLE nodes DROP COLUMN locality")
+        try self.execute("DELETE FROM grdb_migrations WHERE identifier = '2 localities'")
+        let node = try #require(try await self.files.open().node("n1"))
+        #expect(node.locality == Locality())
+    }
+
     @Test func aNewerSchemaIsRefused() async throws {
         try self.files.open().close()
         try self.execute("INSERT INTO grdb_migrations VALUES ('999 of the future')")

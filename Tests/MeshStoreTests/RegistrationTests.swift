@@ -12,12 +12,14 @@ import Testing
     init() throws { self.files = try TemporaryStore() }
 
     private func register(
-        _ workloads: [WorkloadRecord], on node: NodeRecord, in store: Store, dead: Set<String> = []
+        _ workloads: [WorkloadRecord], on node: NodeRecord, in store: Store, dead: Set<String> = [],
+        locality: String = ""
     ) async throws -> RegistrationResult {
         try await store.register(
             NodeRegistration(
                 node: node.name, joinID: node.joinID, addresses: [IPAddress(ipv4: 0x0a00_0001)], tunnelPort: 15008,
-                generation: 1, workloads: workloads), now: start, isAlive: { !dead.contains($0) })
+                generation: 1, locality: try #require(Locality(locality)), workloads: workloads), now: start,
+            isAlive: { !dead.contains($0) })
     }
 
     @Test func aRegistrationReplacesTheLast() async throws {
@@ -30,6 +32,16 @@ import Testing
         #expect(try await self.register([b, a], on: node, in: store).changed == false)
         #expect(try await self.register([b], on: node, in: store).changed)
         #expect(try await store.workloads() == [b])
+    }
+
+    @Test func aMoveIsAChange() async throws {
+        let store = try self.files.open()
+        let node = try await store.joined("n1")
+        #expect(try await self.register([], on: node, in: store, locality: "eu/eu-1a").changed)
+        #expect(try await self.register([], on: node, in: store, locality: "eu/eu-1a").changed == false)
+        #expect(try await store.node("n1")?.locality == Locality(region: "eu", zone: "eu-1a"))
+        #expect(try await self.register([], on: node, in: store).changed)
+        #expect(try await store.node("n1")?.locality == Locality())
     }
 
     @Test func aNameBelongsToOneLivingNode() async throws {

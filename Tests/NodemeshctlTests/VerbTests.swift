@@ -190,6 +190,41 @@ struct VerbTests {
         #expect(yaml.output.hasPrefix("---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n"))
     }
 
+    @Test func trafficPolicyHasColumnsOfItsOwn() async {
+        let rule = #"""
+            {"kind":"DestinationRule","metadata":{"name":"api","namespace":"shop"},"spec":{"host":"api","trafficPolicy":
+            {"connectionPool":{"tcp":{"connectTimeout":"2s","maxConnections":100}},"outlierDetection":{},
+            "loadBalancer":{"localityLbSetting":{"failoverPriority":["topology.kubernetes.io/zone"]}}}}}
+            """#
+        let bare = #"{"kind":"DestinationRule","metadata":{"name":"web","namespace":"shop"},"spec":{"host":"web"}}"#
+        let limits = #"""
+            [{"kind":"ConnectionLimits","metadata":{"name":"api","namespace":"shop"},
+            "spec":{"targetRef":{"kind":"Service","name":"api"},"destination":{"maxPending":5}}},
+            {"kind":"ConnectionLimits","metadata":{"name":"b","namespace":"shop"},
+            "spec":{"selector":{"matchLabels":{"app":"b"}},"workload":{"bytesPerSecond":"10M","maxConnections":3}}},
+            {"kind":"ConnectionLimits","metadata":{"name":"c","namespace":"shop"},
+            "spec":{"workload":{"maxConnections":9}}}]
+            """#
+        let stub = StubTransport([
+            "GET /v1/resources/dr": .response(200, "[\(rule),\(bare)]"), "GET /v1/resources/cl": .response(200, limits),
+        ])
+        #expect(
+            await CommandLineRun("get dr -A", transport: stub).output == """
+                NAMESPACE  NAME  HOST  POOL                                  EJECTION    LOCALITY
+                shop       api   api   connectTimeout=2s,maxConnections=100  by default  zone
+                shop       web   web   -                                     -           -
+
+                """)
+        #expect(
+            await CommandLineRun("get cl -A", transport: stub).output == """
+                NAMESPACE  NAME  FOR             LIMITS
+                shop       api   Service/api     maxPending=5
+                shop       b     app=b           bytesPerSecond=10M,maxConnections=3
+                shop       c     every workload  maxConnections=9
+
+                """)
+    }
+
     @Test func listsAskTheNodeOrWithAllTheControlPlane() async {
         for verb in ["workload", "service", "certificate"] {
             let stub = StubTransport([:], otherwise: .response(200, "[]"))
