@@ -69,6 +69,39 @@ extension Linux {
         return code == -1 ? errno : code
     }
 
+    /// What TCP knows of a connected socket's path (TCP_INFO); nil when the socket is none.
+    package static func pathInfo(_ fd: CInt) -> PathInfo? {
+        var info = nm_tcp_info()
+        guard nm_tcp_info(fd, &info) == 0 else { return nil }
+        return PathInfo(
+            smoothedRTT: info.smoothed_rtt, leastRTT: info.least_rtt, retransmitted: info.retransmitted_segments,
+            sent: info.sent_segments)
+    }
+
+    /// Round-trip times in microseconds, and segments since the connection began.
+    package struct PathInfo: Sendable, Hashable {
+        package var smoothedRTT: UInt32
+        package var leastRTT: UInt32
+        package var retransmitted: UInt32
+        package var sent: UInt32
+
+        package init(smoothedRTT: UInt32, leastRTT: UInt32, retransmitted: UInt32, sent: UInt32) {
+            self.smoothedRTT = smoothedRTT
+            self.leastRTT = leastRTT
+            self.retransmitted = retransmitted
+            self.sent = sent
+        }
+
+        /// The latency (nanoseconds) as which the path counts among others. A receiver that delays its
+        /// acknowledgements makes the smoothed time long on a short path, so it counts up to four times the least; each
+        /// tenth of segments that had to be sent again makes it nearly twice as long.
+        package var cost: UInt64 {
+            let least = UInt64(self.leastRTT)
+            let time = min(UInt64(self.smoothedRTT), least == 0 ? .max : max(4 * least, 1000))
+            return time * 1000 + time * 8000 * UInt64(self.retransmitted) / UInt64(max(1, self.sent))
+        }
+    }
+
     package static func setNoDelay(_ fd: CInt) throws(SystemError) {
         try Self.setOption(fd, nm_ipproto_tcp, nm_tcp_nodelay, 1)
     }

@@ -26,13 +26,18 @@ package struct DestinationPolicy: Hashable, Sendable {
 
 /// When an endpoint that fails is set aside, and how it comes back.
 package struct OutlierDetection: Hashable, Sendable {
-    /// Failures in a row (refused, timed out, reset before a byte of the answer) that set it aside.
+    /// Failures in a row (refused, timed out, reset before a byte of the answer) that set it aside; 0: never.
     package var consecutiveFailures: UInt32
     /// The first time it is set aside for this long, the n-th time n times as long.
     package var baseEjectionTime: Duration
     package var maxEjectionTime: Duration
     /// The share of a service's endpoints that may be set aside at one time, in percent; one always may.
     package var maxEjectionPercent: UInt32
+
+    /// What holds for services whose policy does not declare it. It costs nobody a connection: an endpoint that is set
+    /// aside is still used when there is no other.
+    package static let unlessDeclared = OutlierDetection(
+        consecutiveFailures: 5, baseEjectionTime: .seconds(10), maxEjectionTime: .seconds(300), maxEjectionPercent: 50)
 
     package init(
         consecutiveFailures: UInt32 = 5, baseEjectionTime: Duration = .seconds(30),

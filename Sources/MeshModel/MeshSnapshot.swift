@@ -64,15 +64,21 @@ package final class MeshSnapshot: Sendable {
         self.backing = backing
 
         let builder = EndpointBuilder(
-            localNode: localNode, nodes: self.nodesByName, workloads: self.workloadsByID, backing: backing)
+            localNode: localNode, locality: self.localLocality,
+            nodes: self.nodesByName, workloads: self.workloadsByID, backing: backing)
         var frontends: [IPAddress: Frontend] = [:]
+        var sets = 0
         for service in services {
             for address in service.addresses where frontends[address] == nil {
                 frontends[address] = Frontend(
                     service: service.id,
                     ports: Dictionary(
                         service.ports.map { port in
-                            (port.servicePort, builder.endpoints(of: service, port: port.servicePort, dialled: address))
+                            sets += 1
+                            return (
+                                port.servicePort,
+                                builder.endpoints(of: service, port: port.servicePort, dialled: address, id: sets)
+                            )
                         }, uniquingKeysWith: { first, _ in first }))
             }
         }
@@ -170,14 +176,24 @@ package final class MeshSnapshot: Sendable {
         to destination: SocketAddress, excluding tried: Set<WorkloadID> = [],
         pick: (_ totalWeight: UInt32) -> UInt32
     ) -> Result<Route, RouteFailure> {
+        self.resolve(destination) { $0.choose(excluding: tried, pick) }
+    }
+
+    /// As ``route(to:excluding:pick:)``, with another way to choose.
+    ///
+    /// - Parameter choose: which of the endpoints, as an index into them; nil: none can be used.
+    package func resolve(
+        _ destination: SocketAddress, choosing choose: (EndpointSet) -> Int?
+    ) -> Result<Route, RouteFailure> {
         if let frontend = self.frontends[destination.ip] {
             if MeshPorts.isReserved(destination.port) { return .failure(.selfCall) }
             guard let endpoints = frontend.ports[destination.port] else {
                 return .failure(.unknownServicePort(frontend.service))
             }
-            guard let endpoint = endpoints.choose(excluding: tried, pick) else {
+            guard let index = choose(endpoints) else {
                 return .failure(endpoints.stranded ?? .noHealthyEndpoint(frontend.service))
             }
+            let endpoint = endpoints.endpoints[index]
             return .success(
                 Route(
                     service: frontend.service, workload: endpoint.workload, address: endpoint.address,

@@ -36,6 +36,8 @@ package enum RouteFailure: Error, Hashable, Sendable {
     case unknownServicePort(NamespacedName)
     /// No workload that backs this port is healthy.
     case noHealthyEndpoint(NamespacedName)
+    /// The service demands endpoints near the client, and none of the healthy ones is.
+    case noPreferredEndpoint(NamespacedName)
     /// Nothing says where the workload's node is.
     case nodeUnknown(WorkloadID, node: String)
 
@@ -43,7 +45,7 @@ package enum RouteFailure: Error, Hashable, Sendable {
         switch self {
         case .selfCall: .selfCall
         case .unknownDestination, .unknownServicePort: .unknownDestination
-        case .noHealthyEndpoint, .nodeUnknown: .noHealthyEndpoint
+        case .noHealthyEndpoint, .noPreferredEndpoint, .nodeUnknown: .noHealthyEndpoint
         }
     }
 }
@@ -56,6 +58,8 @@ extension RouteFailure: CustomStringConvertible {
         case .unknownServicePort(let service): "service \(service) does not list this port; add it to spec.ports"
         case .noHealthyEndpoint(let service):
             "no workload that backs service \(service) on this port is healthy; check its selector and its nodes"
+        case .noPreferredEndpoint(let service):
+            "service \(service) is strict about locality, and none of its healthy endpoints matches this node's"
         case .nodeUnknown(let workload, let node):
             "workload \(workload) runs on node \(node), whose address is not known; check that the node has joined"
         }

@@ -20,6 +20,8 @@ struct Block {
     var rangeCount = 0
     var tailStart = 0
     var tailEnd = 0
+    /// The workload it is lent to, by slot; 0: nobody's.
+    var owner: UInt16 = 0
 
     var hasBytes: Bool { self.start < self.end }
     var hasRanges: Bool { self.firstRange < self.rangeCount }
@@ -50,12 +52,22 @@ struct BlockPool: ~Copyable {
     private var freeSmall: [UnsafeMutablePointer<Block>] = []
     private var lentLarge = 0
     private(set) var lent = 0
+    /// Large blocks that one workload may have.
+    private let ownerLimit: Int
+    /// Large blocks of each workload, by slot.
+    private var lentByOwner: [Int] = [0]
+    /// The workload that blocks are lent to now; 0: nobody, who has no limit of his own.
+    var owner: UInt16 = 0
+    /// Only small blocks are lent for now.
+    var isThrifty = false
 
     /// - Parameters:
     ///   - batch: records in a large block.
     ///   - lentLimit: large blocks lent at one time; beyond it small ones are lent.
-    init(batch: Int, lentLimit: Int) {
+    ///   - ownerLimit: how many of them to one workload.
+    init(batch: Int, lentLimit: Int, ownerLimit: Int = .max) {
         self.batch = max(1, batch)
+        self.ownerLimit = max(2, ownerLimit)
         self.lentLimit = max(2, lentLimit)
     }
 
@@ -66,12 +78,21 @@ struct BlockPool: ~Copyable {
     /// A block for a batch, or for one record when too many are lent.
     @inline(__always)
     mutating func take() -> UnsafeMutablePointer<Block> {
-        if self.lentLarge >= self.lentLimit { return self.takeSmall() }
+        let owner = Int(self.owner)
+        if self.lentLarge >= self.lentLimit || self.isThrifty { return self.takeSmall() }
+        if owner >= self.lentByOwner.count {
+            self.lentByOwner += Array(repeating: 0, count: owner + 1 - self.lentByOwner.count)
+        }
+        if owner > 0, self.lentByOwner[owner] >= self.ownerLimit { return self.takeSmall() }
+        self.lentByOwner[owner] += 1
         self.lent += 1
         self.lentLarge += 1
-        if let block = self.freeLarge.popLast() { return block }
         // Room for a whole batch behind a partly received record.
-        return Self.allocate(self.batch * RecordLayout.stride + RecordLayout.longest, isLarge: true)
+        let block =
+            self.freeLarge.popLast()
+            ?? Self.allocate(self.batch * RecordLayout.stride + RecordLayout.longest, isLarge: true)
+        block.pointee.owner = self.owner
+        return block
     }
 
     /// A block with room for one record.
@@ -86,6 +107,7 @@ struct BlockPool: ~Copyable {
         self.lent -= 1
         if block.pointee.isLarge {
             self.lentLarge -= 1
+            self.lentByOwner[Int(block.pointee.owner)] -= 1
             Self.reset(block)
             // Keep what a busy moment needs again, not what a rush once took.
             if self.freeLarge.count < 16 { self.freeLarge.append(block) } else { Self.deallocate(block) }

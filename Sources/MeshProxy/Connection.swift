@@ -20,6 +20,9 @@ final class Connection {
     var policyInput: PolicyInput?
     var policyWorkload: WorkloadID?
 
+    /// What it holds of limits and counts.
+    var traffic = ConnectionTraffic()
+
     /// Nanoseconds of the monotonic clock; 0: none.
     var deadline: UInt64 = 0
     /// The earliest time at which the loop's timers will look at it; 0: never.
@@ -73,6 +76,14 @@ final class Connection {
         var isReused = false
         /// One that stood ready has failed it.
         var mustDialAnew = false
+        /// When this attempt began, or its CONNECT went out (nanoseconds of the monotonic clock).
+        var attemptBegan: UInt64 = 0
+        /// Nanoseconds for connect(2), where the service's policy says so.
+        var connectTimeout: UInt64?
+        /// The service's.
+        var policy: DestinationPolicy?
+        /// There are other endpoints, so it matters how fast this one is.
+        var isObserved = false
         /// Our half of a refusal is sent.
         var isRefusalSent = false
     }

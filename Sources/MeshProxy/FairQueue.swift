@@ -6,7 +6,9 @@ struct FairQueue<Key: Hashable, Element> {
     /// Elements that one key may have waiting.
     let limitPerKey: Int
 
-    /// Exactly the keys that have something waiting.
+    /// Lanes that are kept, though empty, with the memory they have grown.
+    private static var keptLanes: Int { 64 }
+
     private var lanes: [Key: FIFO<Element>] = [:]
     /// Whose turn it is, once for each of them.
     private var turns = FIFO<Key>()
@@ -31,10 +33,10 @@ struct FairQueue<Key: Hashable, Element> {
     mutating func popFirst() -> Element? {
         guard let key = self.turns.popFirst(), let element = self.lanes[key]?.popFirst() else { return nil }
         self.count -= 1
-        if self.lanes[key]?.isEmpty == true {
-            self.lanes[key] = nil
-        } else {
+        if self.lanes[key]?.isEmpty == false {
             self.turns.append(key)
+        } else if self.lanes.count > Self.keptLanes {
+            self.lanes[key] = nil
         }
         return element
     }
@@ -68,7 +70,10 @@ private struct FIFO<Element> {
         guard self.head < self.elements.count else { return nil }
         let element = self.elements[self.head].take()
         self.head += 1
-        if self.head >= 32, self.head * 2 >= self.elements.count {
+        if self.head == self.elements.count {
+            self.elements.removeAll(keepingCapacity: self.elements.count <= 1024)
+            self.head = 0
+        } else if self.head >= 32, self.head * 2 >= self.elements.count {
             self.elements.removeFirst(self.head)
             self.head = 0
         }

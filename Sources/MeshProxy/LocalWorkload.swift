@@ -9,10 +9,14 @@ final class LocalWorkload: Sendable {
     let key: UInt32
     /// Where its sockets live; nil: the process's own namespace.
     let namespace: NetworkNamespace?
+    /// A small number, unique among attached ones, at least 1.
+    let slot: UInt16
+    let usage = WorkloadUsage()
 
-    init(id: WorkloadID, key: UInt32, namespace: NetworkNamespace?) {
+    init(id: WorkloadID, key: UInt32, slot: UInt16, namespace: NetworkNamespace?) {
         self.id = id
         self.key = key
+        self.slot = slot
         self.namespace = namespace
     }
 }

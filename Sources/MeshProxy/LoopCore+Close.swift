@@ -11,6 +11,7 @@ extension LoopCore {
 
     /// Gives everything back and tells the daemon. The machine is closed already.
     func finish(_ connection: Connection, _ reason: CloseReason) {
+        self.releaseTraffic(connection, reason)
         if case .completed = reason { self.recycle(connection) }
         self.noLongerMade(connection)
         if connection.isQuiet {

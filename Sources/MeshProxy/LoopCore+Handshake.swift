@@ -3,6 +3,7 @@ import Glibc
 import MeshLinux
 import MeshModel
 import MeshTunnel
+import Synchronization
 
 /// TLS handshakes: the loop reads and writes the socket, ``HandshakeWorkers`` do the arithmetic.
 extension LoopCore {
@@ -14,6 +15,10 @@ extension LoopCore {
 
     func beginClientHandshake(_ connection: Connection) {
         guard let setup = connection.setup, let tunnel = setup.target?.tunnel else { return }
+        if let workload = connection.workload, let limit = self.refuseHandshake(of: workload) {
+            self.attemptFailed(connection, .limitExceeded, limit, isRetryable: false)
+            return
+        }
         tunnel.destination.dropSession(unlessGoodAt: Int64(Clock.wall / 1_000_000_000))
         let pending = PendingHandshake(.dialling(tunnel))
         setup.handshake = pending
@@ -75,8 +80,8 @@ extension LoopCore {
         if connection.machine.origin == .tunnel {
             requester = .peer(connection.record.sourceAddress.ip)
             let (names, identities) = (self.workloadsByName, self.view?.identities ?? [:])
-            pending.select = { name in
-                guard let workload = names[name] else { return .unknown }
+            pending.select = { [unowned pending] name in
+                guard let workload = names[name], pending.isAllowed(by: workload) else { return .unknown }
                 return identities[workload.id].map { .identity($0) } ?? .wait
             }
         } else if let source = connection.workload?.id {
@@ -118,7 +123,12 @@ extension LoopCore {
         case .needsBytes:
             self.continueHandshake(connection)
         case .needsIdentity:
-            self.park(connection)
+            // The view that brings it may have come while the threads looked at the one before.
+            if let workload = connection.workload?.id, self.view?.identities[workload] != nil {
+                self.submit(pending, connection)
+            } else {
+                self.park(connection)
+            }
         case .failed(let error):
             // The alert goes out if it can; nobody waits for it.
             _ = try? self.flush(toward: side)
@@ -164,6 +174,11 @@ extension LoopCore {
     private func handshakeBroke(_ connection: Connection, _ error: TunnelError) {
         // Whatever was wrong, the next attempt begins from the certificates.
         connection.setup?.target?.tunnel?.destination.session = nil
+        if let limit = connection.setup?.handshake?.limit {
+            self.settings.traffic.refusedHandshakes.wrappingAdd(1, ordering: .relaxed)
+            self.attemptFailed(connection, .limitExceeded, limit, isRetryable: false)
+            return
+        }
         self.attemptFailed(connection, error.closeReason, error.message)
     }
 

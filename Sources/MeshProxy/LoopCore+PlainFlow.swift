@@ -6,7 +6,7 @@ extension LoopCore {
     func pumpPlain(_ index: UInt32) throws(RelayFailure) -> Bool {
         let (source, destination) = (self.sides[index], self.sides[index ^ 1])
         var moved = 0
-        for _ in 0..<Self.steps {
+        for _ in 0..<self.stepsLeft {
             if source.pointee.bytesInPipe > 0 {
                 guard try self.spliceOut(index) else { return false }
             }

@@ -23,6 +23,12 @@ extension LoopCore {
     /// Pumps both directions of a connection.
     func relay(_ connection: Connection) {
         let (client, server) = (connection.index, connection.server)
+        self.blocks.owner = connection.traffic.owner
+        self.pipes.owner = connection.traffic.owner
+        defer {
+            self.blocks.owner = 0
+            self.pipes.owner = 0
+        }
         do throws(RelayFailure) {
             var hasMore = try self.pump(client, connection)
             if try self.pump(server, connection) { hasMore = true }
@@ -112,6 +118,13 @@ extension LoopCore {
         if source.pointee.flags.contains(.flushed) { return false }
         let before = source.pointee.bytes
         defer { if source.pointee.bytes != before { connection.activity = self.now } }
+        if source.pointee.flags.contains(.metered) { return try self.pumpMetered(index, connection) }
+        return try self.pumpUnmetered(index, connection)
+    }
+
+    @inline(__always)
+    func pumpUnmetered(_ index: UInt32, _ connection: Connection) throws(RelayFailure) -> Bool {
+        let source = self.sides[index]
         guard let session = connection.session else { return try self.pumpPlain(index) }
         return source.pointee.flags.contains(.tunnel)
             ? try self.pumpOpening(index, session) : try self.pumpSealing(index, session)

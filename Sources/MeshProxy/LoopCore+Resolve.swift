@@ -11,6 +11,7 @@ extension LoopCore {
             self.park(connection)
             return
         }
+        guard self.admitToWorkload(connection) else { return }
         switch connection.machine.origin {
         case .capturedOutbound: self.resolveOutbound(connection, view)
         case .capturedInbound: self.resolveInbound(connection, view)
@@ -59,10 +60,7 @@ extension LoopCore {
         }
 
         let route: Route
-        let found = view.snapshot.route(to: connection.record.destination, excluding: setup.tried) {
-            UInt32.random(in: 0..<max(1, $0))
-        }
-        switch found {
+        switch self.route(connection, view) {
         case .success(let resolved): route = resolved
         case .failure(.unknownDestination) where self.settings.configuration.unknownDestination == .passthrough:
             route = Route(service: nil, workload: nil, address: connection.record.destination, path: .plain)
@@ -78,6 +76,7 @@ extension LoopCore {
         connection.record.destinationWorkload = route.workload?.id
         connection.record.destinationIdentity = route.workload?.identity
         connection.record.upstream = route.address
+        guard self.admitToService(connection) else { return }
 
         switch route.path {
         case .plain:
@@ -89,7 +88,9 @@ extension LoopCore {
                 self.fail(connection, .workloadGone, "the destination workload is not enrolled on this node any more")
                 return
             }
-            guard self.isAllowed(connection, to: workload, at: route.address, view) else { return }
+            guard self.isAllowed(connection, to: workload, at: route.address, view),
+                self.admitToDestination(destination, connection)
+            else { return }
             setup.target = Connection.Target(
                 address: route.address, from: destination, markedClient: connection.record.sourceAddress, tunnel: nil)
         case .tunnel(let node):

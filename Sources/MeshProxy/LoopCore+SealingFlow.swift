@@ -7,7 +7,7 @@ import MeshTunnel
 extension LoopCore {
     func pumpSealing(_ index: UInt32, _ session: TunnelSession) throws(RelayFailure) -> Bool {
         let (source, destination) = (self.sides[index], self.sides[index ^ 1])
-        for _ in 0..<Self.steps {
+        for _ in 0..<self.stepsLeft {
             if let block = source.pointee.block, block.pointee.hasBytes {
                 guard try self.sendBytes(block, index) else { return false }
             }

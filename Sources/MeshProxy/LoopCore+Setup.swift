@@ -74,6 +74,7 @@ extension LoopCore {
             return
         }
         let index = connection.server
+        self.noteConnecting(connection)
         do throws(SystemError) {
             try self.enterNamespace(target.from?.namespace)
             let socket = try Linux.tcpSocket()
@@ -93,6 +94,7 @@ extension LoopCore {
             try self.watch(index)
             if case .done = result {
                 side.pointee.flags.formUnion([.readable, .writable])
+                self.noteConnected(connection)
                 self.perform(connection.machine.connected(isTunnel: target.tunnel != nil), connection)
                 return
             }
@@ -101,7 +103,9 @@ extension LoopCore {
             self.attemptFailed(connection, Self.reason(connectError: error.errno), error.description)
             return
         }
-        self.setDeadline(connection, after: self.settings.configuration.connectTimeout.nanoseconds)
+        self.setDeadline(
+            connection,
+            after: connection.setup?.connectTimeout ?? self.settings.configuration.connectTimeout.nanoseconds)
     }
 
     private func checkConnect(_ connection: Connection) {
@@ -118,6 +122,7 @@ extension LoopCore {
         }
         side.pointee.flags.subtract([.connecting, .failed])
         side.pointee.flags.formUnion([.readable, .writable])
+        self.noteConnected(connection)
         self.perform(
             connection.machine.connected(isTunnel: connection.setup?.target?.tunnel != nil), connection)
     }
@@ -151,6 +156,7 @@ extension LoopCore {
     }
 
     private func noteFailure(_ connection: Connection, _ reason: CloseReason) {
+        self.noteAttemptFailed(connection, reason)
         connection.setup?.lastFailure = (reason, connection.record.detail)
         if let workload = connection.record.destinationWorkload { connection.setup?.tried.insert(workload) }
     }
@@ -205,6 +211,7 @@ extension LoopCore {
         { left -= count }
         self.sides[connection.index].pointee.bytes += UInt64(early)
         let target = connection.setup?.target
+        self.noteEstablished(connection)
         connection.setup = nil
         connection.deadline = 0
         connection.record.detail = nil

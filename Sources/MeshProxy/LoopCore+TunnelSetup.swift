@@ -82,6 +82,7 @@ extension LoopCore {
         guard let setup = connection.setup, let tunnel = setup.target?.tunnel, let session = connection.session else {
             return
         }
+        self.noteAsking(connection)
         let isReuseOffered = self.settings.configuration.tunnelPool.isReused
         // Before the answer: what comes right behind it is read by the same rules.
         session.isReusable = isReuseOffered
@@ -168,6 +169,7 @@ extension LoopCore {
                 let side = self.sides[connection.server]
                 if !side.pointee.flags.contains(.closeReceived) { side.pointee.flags.remove(.ended) }
             }
+            self.noteAnswer(connection)
             self.perform(connection.machine.accepted(), connection)
             return
         }

@@ -7,6 +7,9 @@ import MeshTunnel
 /// One event loop: an epoll set, the connections accepted by it, and everything they borrow. Only its own thread touches
 /// it, so it has no locks; it never waits for anything but epoll.
 final class LoopCore {
+    /// Busy connections that are served between two looks at epoll.
+    private static let readyPerTurn = 64
+
     /// What an epoll event belongs to, in the upper bits of its data.
     private enum Tag {
         static let side: UInt64 = 0
@@ -22,7 +25,7 @@ final class LoopCore {
     var contexts: AEADContextPool
     var timers = Timers()
     /// Sides' connections that used up their share of a turn.
-    private var ready: [Connection] = []
+    private var ready = FairQueue<UInt16, Connection>(limitPerKey: .max)
     var destinations: TunnelDestinations
     /// Tunnels without a connection.
     var quietCount = 0
@@ -39,6 +42,12 @@ final class LoopCore {
     /// The next side to be asked again whether its policy still allows it; nil: all done.
     private var recheckFrom: UInt32?
     var statistics = ProxyStatistics()
+    /// What is known of the endpoints of services used in this view, by their sets.
+    var boundServices: [Int: BoundService] = [:]
+    var random = FastRandom(seed: .random(in: 0 ... .max))
+    var retries: RetryBudget
+    /// Steps of a flow that is being pumped: see ``steps``.
+    var stepsLeft = LoopCore.steps
     /// Nanoseconds of the monotonic clock at the begin of the turn.
     var now: UInt64 = Clock.monotonic
     /// The thread has left the process's own namespace.
@@ -54,9 +63,13 @@ final class LoopCore {
         self.epoll = try Epoll(capacity: 256)
         self.blocks = BlockPool(
             batch: min(16, max(1, configuration.batchSize / RecordLayout.content)),
-            lentLimit: configuration.lentBuffersPerLoop)
-        self.pipes = PipePool(size: configuration.pipeSize, limit: configuration.lentPipesPerLoop)
+            lentLimit: configuration.lentBuffersPerLoop, ownerLimit: configuration.lentBuffersPerWorkload)
+        self.pipes = PipePool(
+            size: configuration.pipeSize, limit: configuration.lentPipesPerLoop,
+            ownerLimit: configuration.lentPipesPerWorkload)
         self.destinations = TunnelDestinations(limit: configuration.tunnelPool.maxDestinations)
+        self.retries = RetryBudget(
+            percent: configuration.retryPercent, perSecond: configuration.retriesPerSecond)
         self.contexts = AEADContextPool(provider: settings.aead, capacity: 512)
         self.spare = try Linux.tcpSocket().release()
     }
@@ -71,7 +84,6 @@ final class LoopCore {
 
     /// Runs until ``stop()``.
     func run(takeJobs: () -> [EventLoop.Job]) {
-        self.ready.reserveCapacity(64)
         while !self.isStopping {
             let count = (try? self.epoll.wait(milliseconds: self.timeout)) ?? 0
             self.now = Clock.monotonic
@@ -155,14 +167,13 @@ final class LoopCore {
     func makeReady(_ connection: Connection) {
         if connection.isReady { return }
         connection.isReady = true
-        self.ready.append(connection)
+        _ = self.ready.append(connection, key: connection.traffic.owner)
     }
 
     private func serveReady() {
-        if self.ready.isEmpty { return }
-        let ready = self.ready
-        self.ready.removeAll(keepingCapacity: true)
-        for connection in ready {
+        // Bounded, and in turns of workloads: one with a thousand busy connections must not keep the others waiting.
+        for _ in 0..<min(self.ready.count, Self.readyPerTurn) {
+            guard let connection = self.ready.popFirst() else { return }
             connection.isReady = false
             switch connection.machine.state {
             case .relaying: self.relay(connection)
@@ -220,6 +231,7 @@ final class LoopCore {
                 continue
             }
             let connection = reference.takeUnretainedValue()
+            self.resumeIfDue(connection)
             if connection.timerAt == entry.time { connection.timerAt = 0 }
             if connection.deadline == 0 { continue }
             if connection.deadline <= self.now {
@@ -259,6 +271,8 @@ final class LoopCore {
     func update(_ view: ProxyView) {
         self.view = view
         self.dropStaleDestinations(view)
+        self.boundServices.removeAll(keepingCapacity: true)
+        for workload in self.workloads.values { workload.usage.update(view.snapshot.workload(workload.id)?.limits) }
         self.recheckFrom = 0
         let parked = self.parked
         self.parked.removeAll(keepingCapacity: true)
@@ -277,9 +291,10 @@ final class LoopCore {
         let end = min(from + 512, UInt32(self.sides.capacity))
         for index in stride(from: from, to: end, by: 2) {
             guard let connection = self.sides[index].pointee.connection?.takeUnretainedValue(),
-                let input = connection.policyInput, let id = connection.policyWorkload,
                 case .relaying = connection.machine.state
             else { continue }
+            self.updateMetering(connection)
+            guard let input = connection.policyInput, let id = connection.policyWorkload else { continue }
             guard let workload = view.snapshot.workload(id) else { continue }
             let decision = view.snapshot.decide(input, for: workload)
             if decision.isAllowed { continue }

@@ -16,13 +16,15 @@ final class LoopSettings: Sendable {
     /// The process's own; sockets to peers are made here.
     let hostNamespace: NetworkNamespace
     let maxConnections: Int
+    let traffic: TrafficControl
     /// Live connections of all loops.
     let connectionCount = Atomic<Int>(0)
     private let lastID = Atomic<UInt64>(0)
 
     init(
         configuration: ProxyConfiguration, hooks: ProxyHooks, logger: Logger, acceptor: TunnelAcceptor,
-        aead: AEADProvider, workers: HandshakeWorkers, hostNamespace: NetworkNamespace, maxConnections: Int
+        aead: AEADProvider, workers: HandshakeWorkers, hostNamespace: NetworkNamespace, maxConnections: Int,
+        traffic: TrafficControl
     ) {
         self.configuration = configuration
         self.hooks = hooks
@@ -32,6 +34,7 @@ final class LoopSettings: Sendable {
         self.workers = workers
         self.hostNamespace = hostNamespace
         self.maxConnections = maxConnections
+        self.traffic = traffic
     }
 
     func nextID() -> UInt64 { self.lastID.add(1, ordering: .relaxed).newValue }

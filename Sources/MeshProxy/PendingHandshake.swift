@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import MeshLinux
 import MeshModel
 import MeshTunnel
 
@@ -22,6 +23,9 @@ final class PendingHandshake: @unchecked Sendable {
     var select: (String) -> TunnelAcceptor.Selection = { _ in .unknown }
     /// What the last step came to.
     private(set) var progress = TunnelHandshake.Progress.needsBytes
+    /// Why the workload that a peer asked for takes no further handshake now; nil: it does.
+    private(set) var limit: String?
+    private var isAllowed = false
     /// The threads have it.
     var isBusy = false
 
@@ -42,6 +46,18 @@ final class PendingHandshake: @unchecked Sendable {
         } catch {
             self.progress = .failed(error)
         }
+    }
+
+    /// Asks a workload's limit of handshakes, once.
+    func isAllowed(by workload: LocalWorkload) -> Bool {
+        if self.isAllowed { return true }
+        do throws(WorkloadUsage.Refusal) {
+            try workload.usage.admitHandshake(now: Clock.monotonic)
+            self.isAllowed = true
+        } catch {
+            self.limit = "workload \(workload.id): \(error.text)"
+        }
+        return self.isAllowed
     }
 
     private func begun() throws(TunnelError) -> TunnelHandshake {

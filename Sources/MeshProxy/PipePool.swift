@@ -6,17 +6,27 @@ struct PipePool: ~Copyable {
     struct Ends {
         var read: CInt
         var write: CInt
+        /// The workload it is lent to, by slot; 0: nobody's.
+        var owner: UInt16 = 0
     }
 
     private let size: Int
     private let limit: Int
+    /// Pipes that one workload may have.
+    private let ownerLimit: Int
+    private var lentByOwner: [Int] = [0]
+    /// The workload that pipes are lent to now; 0: nobody, who has no limit of his own.
+    var owner: UInt16 = 0
+    /// None is lent for now.
+    var isThrifty = false
     private var ends: [Ends] = []
     private var free: [Int32] = []
 
     var lent: Int { self.ends.count - self.free.count }
 
-    init(size: Int, limit: Int) {
+    init(size: Int, limit: Int, ownerLimit: Int = .max) {
         self.size = size
+        self.ownerLimit = max(1, ownerLimit)
         self.limit = max(0, limit)
     }
 
@@ -29,7 +39,19 @@ struct PipePool: ~Copyable {
 
     /// An empty pipe; nil when all are lent or the system gives no more.
     mutating func take() -> Int32? {
-        if let pipe = self.free.popLast() { return pipe }
+        let owner = Int(self.owner)
+        if self.isThrifty { return nil }
+        if owner >= self.lentByOwner.count {
+            self.lentByOwner += Array(repeating: 0, count: owner + 1 - self.lentByOwner.count)
+        }
+        if owner > 0, self.lentByOwner[owner] >= self.ownerLimit { return nil }
+        guard let pipe = self.free.popLast() ?? self.make() else { return nil }
+        self.lentByOwner[owner] += 1
+        self.ends[Int(pipe)].owner = self.owner
+        return pipe
+    }
+
+    private mutating func make() -> Int32? {
         guard self.ends.count < self.limit, let pipe = try? Pipe(capacity: self.size) else { return nil }
         let (read, write) = pipe.release()
         self.ends.append(Ends(read: read, write: write))
@@ -38,6 +60,7 @@ struct PipePool: ~Copyable {
 
     /// Takes a pipe back. One that is not empty is replaced, so that no byte can reach another connection.
     mutating func give(_ pipe: Int32, isEmpty: Bool) {
+        self.lentByOwner[Int(self.ends[Int(pipe)].owner)] -= 1
         if !isEmpty {
             let old = self.ends[Int(pipe)]
             Linux.close(old.read)

@@ -12,12 +12,15 @@ package final class Proxy: Sendable {
     private let configuration: ProxyConfiguration
     private let hooks: ProxyHooks
     private let logger: Logger
+    private let traffic = TrafficControl()
     private let state = Mutex(State())
 
-    private struct State {
+    fileprivate struct State {
         var loops: [EventLoop] = []
         var tunnels: [Listener] = []
         var workloads: [WorkloadID: [Listener]] = [:]
+        /// Numbers of the attached workloads, and of those that are being attached.
+        var slots: [WorkloadID: UInt16] = [:]
         var isStopped = false
         var workers: HandshakeWorkers?
     }
@@ -42,7 +45,7 @@ package final class Proxy: Sendable {
             let settings = LoopSettings(
                 configuration: self.configuration, hooks: self.hooks, logger: self.logger,
                 acceptor: try TunnelAcceptor(), aead: aead, workers: workers, hostNamespace: try .ofProcess(),
-                maxConnections: min(self.configuration.maxConnections ?? derived, derived))
+                maxConnections: min(self.configuration.maxConnections ?? derived, derived), traffic: self.traffic)
             var tunnels: [Listener] = []
             if let address = self.configuration.tunnelListener {
                 tunnels = try self.listeners(.tunnel, at: address)
@@ -101,10 +104,10 @@ package final class Proxy: Sendable {
     ) throws(ProxyError) -> WorkloadListeners {
         let loops = self.state.withLock { $0.loops }
         if loops.isEmpty { throw ProxyError("the data plane does not run") }
-        if self.state.withLock({ $0.workloads[id] != nil }) {
+        guard let slot = self.state.withLock({ $0.takeSlot(id) }) else {
             throw ProxyError("workload \(id) is attached already")
         }
-        let workload = LocalWorkload(id: id, key: key, namespace: namespace)
+        let workload = LocalWorkload(id: id, key: key, slot: slot, namespace: namespace)
         let (outbound, inbound): ([Listener], [Listener])
         let open: @Sendable () throws(SystemError) -> ([Listener], [Listener]) = { () throws(SystemError) in
             (
@@ -115,9 +118,11 @@ package final class Proxy: Sendable {
         do throws(SystemError) {
             (outbound, inbound) = if let namespace { try namespace.run(open) } else { try open() }
         } catch {
+            self.state.withLock { $0.slots[id] = nil }
             throw ProxyError("cannot listen inside workload \(id)'s network namespace: \(error)")
         }
         guard let firstOutbound = outbound.first, let firstInbound = inbound.first else {
+            self.state.withLock { $0.slots[id] = nil }
             throw ProxyError("the data plane does not run")
         }
         self.state.withLock { $0.workloads[id] = outbound + inbound }
@@ -126,6 +131,7 @@ package final class Proxy: Sendable {
             loop.submit { core in
                 core.workloads[id] = workload
                 core.workloadsByName[Self.serverName(id)] = workload
+                workload.usage.update(core.view?.snapshot.workload(id)?.limits)
                 core.addListener(mine)
                 core.addListener(other)
             }
@@ -140,6 +146,7 @@ package final class Proxy: Sendable {
     package func detach(_ id: WorkloadID) {
         let loops = self.state.withLock { state in
             state.workloads[id] = nil
+            state.slots[id] = nil
             return state.loops
         }
         for loop in loops {
@@ -155,6 +162,7 @@ package final class Proxy: Sendable {
 
     /// Replaces what the loops decide by, and closes connections that are now denied.
     package func update(_ view: ProxyView) {
+        self.traffic.endpoints.prune(view.snapshot)
         for loop in self.state.withLock({ $0.loops }) { loop.submit { $0.update(view) } }
     }
 
@@ -171,6 +179,7 @@ package final class Proxy: Sendable {
         let loops = self.state.withLock { state in
             state.tunnels = []
             state.workloads = [:]
+            state.slots = [:]
             return state.loops
         }
         for loop in loops {
@@ -195,6 +204,18 @@ package final class Proxy: Sendable {
         return sum
     }
 
+    /// What traffic policy did since start.
+    package var trafficStatistics: TrafficStatistics { self.traffic.statistics }
+
+    /// The endpoints that are set aside now.
+    package var ejections: [EndpointEjection] { self.traffic.endpoints.ejections(now: Clock.monotonic) }
+
+    /// For each service that this node uses: its connections to it, open and being made, and endpoints set aside since
+    /// start.
+    package var serviceUsage: [NamespacedName: (open: Int, pending: Int, ejections: UInt64)] {
+        self.traffic.endpoints.services()
+    }
+
     private static func serverName(_ id: WorkloadID) -> String {
         "\(id.name).\(id.namespace).workload.mesh.internal"
     }
@@ -211,6 +232,17 @@ package final class Proxy: Sendable {
             endpoint = try Linux.localEndpoint(socket.raw)
             return Listener(kind: kind, descriptor: socket, address: SocketAddress(endpoint))
         }
+    }
+}
+
+extension Proxy.State {
+    /// The least free number, from 1 on; nil when the workload has one or there are none left.
+    fileprivate mutating func takeSlot(_ id: WorkloadID) -> UInt16? {
+        if self.slots[id] != nil { return nil }
+        let used = Set(self.slots.values)
+        guard let slot = (1...UInt16.max).first(where: { !used.contains($0) }) else { return nil }
+        self.slots[id] = slot
+        return slot
     }
 }
 

@@ -64,6 +64,14 @@ package struct ProxyConfiguration: Sendable {
     /// Buffers and pipes lent out at one time, per loop; beyond it connections move less at a time.
     package var lentBuffersPerLoop = 256
     package var lentPipesPerLoop = 32
+    /// How many of them one workload may have.
+    package var lentBuffersPerWorkload = 128
+    package var lentPipesPerWorkload = 16
+
+    /// Further attempts at other endpoints per hundred connections to services, and those that each loop may make in a
+    /// second in any case.
+    package var retryPercent = 20
+    package var retriesPerSecond = 10
 
     package init(loops: Int, tunnelListener: SocketAddress?) {
         self.loops = max(1, loops)

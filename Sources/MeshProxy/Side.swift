@@ -29,6 +29,8 @@ struct Side {
         static let closeReceived = Self(rawValue: 1 << 10)
         /// connect(2) has not ended yet.
         static let connecting = Self(rawValue: 1 << 9)
+        /// A workload's bytes per second are limited.
+        static let metered = Self(rawValue: 1 << 12)
     }
 
     var fd: CInt = -1

@@ -21,6 +21,16 @@ int nm_getpeername4(int fd, uint32_t *address, uint16_t *port);
 int nm_setsockopt_int(int fd, int level, int option, int value);
 /// The socket's pending error (SO_ERROR), or -1.
 int nm_socket_error(int fd);
+/// What TCP knows of a connection's path (TCP_INFO): times in microseconds, counts since the connection began.
+struct nm_tcp_info {
+	uint32_t smoothed_rtt;
+	/// The least of some minutes.
+	uint32_t least_rtt;
+	uint32_t retransmitted_segments;
+	uint32_t sent_segments;
+};
+/// 0, or -1 with errno.
+int nm_tcp_info(int fd, struct nm_tcp_info *info);
 /// SO_LINGER with zero seconds: close(2) then sends RST and drops what was not sent.
 int nm_linger_reset(int fd);
 

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+import MeshModel
+import Synchronization
+
+/// What this node has seen of the way to something, from the kernel's word about the sockets that went there. Shared by
+/// all loops.
+final class PathState: Sendable {
+    private let latency = Atomic<UInt64>(0)
+
+    func latency(now: UInt64) -> UInt32 {
+        LatencyEstimate(rawValue: self.latency.load(ordering: .relaxed)).microseconds(now: now)
+    }
+
+    /// - Parameter sample: nanoseconds.
+    func observe(_ sample: UInt64, now: UInt64) {
+        var old = self.latency.load(ordering: .relaxed)
+        while true {
+            let new = LatencyEstimate(rawValue: old).observing(sample, now: now).rawValue
+            let (exchanged, original) = self.latency.weakCompareExchange(
+                expected: old, desired: new, ordering: .relaxed)
+            if exchanged { return }
+            old = original
+        }
+    }
+}
+
+/// One endpoint of one service port, as all loops see it.
+final class EndpointState: Sendable {
+    let key: EndpointTable.Key
+    let service: ServiceState
+    /// To the endpoint's node when connections go through its tunnel port, which many endpoints share; else the
+    /// endpoint's own way.
+    let path: PathState
+    /// From the CONNECT to its answer: what the endpoint itself adds. Stays empty without a tunnel.
+    private let answer = PathState()
+    private let open = Atomic<Int>(0)
+    /// A copy of the health's, to be read without its lock.
+    private let ejectedUntil = Atomic<UInt64>(0)
+    private let hasFailures = Atomic<Bool>(false)
+    /// Locked only when something fails, or goes well for the first time after that.
+    private let health = Mutex(EndpointHealth())
+
+    init(key: EndpointTable.Key, service: ServiceState, path: PathState) {
+        self.key = key
+        self.service = service
+        self.path = path
+    }
+
+    // MARK: - Choosing
+
+    func signal(now: UInt64) -> EndpointSignal {
+        let latency = UInt64(self.path.latency(now: now)) + UInt64(self.answer.latency(now: now))
+        return EndpointSignal(
+            latency: UInt32(clamping: latency), open: self.open.load(ordering: .relaxed),
+            availability: EndpointHealth.availability(
+                ejectedUntil: self.ejectedUntil.load(ordering: .relaxed), now: now))
+    }
+
+    func began() { self.open.wrappingAdd(1, ordering: .relaxed) }
+    func ended() { self.open.wrappingSubtract(1, ordering: .relaxed) }
+    var openCount: Int { self.open.load(ordering: .relaxed) }
+
+    // MARK: - Judging
+
+    /// The endpoint answered a CONNECT after that many nanoseconds.
+    func answered(after time: UInt64, now: UInt64) { self.answer.observe(time, now: now) }
+
+    /// A connection to it got past a stage.
+    func succeeded(_ stage: EndpointHealth.Stage) {
+        guard self.hasFailures.load(ordering: .relaxed) else { return }
+        let left = self.health.withLock { health in
+            health.succeeded(stage)
+            return health.hasFailures
+        }
+        self.hasFailures.store(left, ordering: .relaxed)
+    }
+
+    /// A connection to it failed.
+    ///
+    /// - Returns: whether that set it aside.
+    func failed(_ stage: EndpointHealth.Stage, now: UInt64) -> Bool {
+        let policy = self.service.outlierDetection
+        let until: UInt64? = self.health.withLock { health in
+            guard health.failed(stage, policy, now: now), self.service.mayEject(self.key, policy, now: now) else {
+                return nil
+            }
+            health.eject(stage, policy, now: now)
+            self.service.ejected(self.key, until: health.ejectedUntil)
+            return health.ejectedUntil
+        }
+        self.hasFailures.store(true, ordering: .relaxed)
+        guard let until else { return false }
+        self.ejectedUntil.store(until, ordering: .relaxed)
+        return true
+    }
+
+    /// Until when it is set aside (nanoseconds of the monotonic clock), and how many times in a row it was; nil: it is
+    /// not.
+    func ejection(now: UInt64) -> (until: UInt64, times: UInt64)? {
+        let (until, times) = self.health.withLock { ($0.ejectedUntil, $0.ejections) }
+        return until > now ? (until, times) : nil
+    }
+}
+
+/// One service, as all loops see it.
+final class ServiceState: Sendable {
+    private struct Shared {
+        var policy = OutlierDetection.unlessDeclared
+        /// By port: how many endpoints it has, and which of them are set aside.
+        var ports: [UInt16: (total: Int, list: EjectionList)] = [:]
+    }
+
+    let breaker = CircuitBreaker()
+    /// Endpoints that were set aside since start.
+    let ejections = Atomic<UInt64>(0)
+    private let shared = Mutex(Shared())
+
+    var outlierDetection: OutlierDetection { self.shared.withLock { $0.policy } }
+
+    /// What a new view says.
+    func update(_ set: EndpointSet) {
+        self.shared.withLock { shared in
+            shared.policy = set.policy?.outlierDetection ?? .unlessDeclared
+            shared.ports[set.port, default: (0, EjectionList())].total = set.endpoints.count
+        }
+    }
+
+    func mayEject(_ key: EndpointTable.Key, _ policy: OutlierDetection, now: UInt64) -> Bool {
+        self.shared.withLock { shared in
+            guard var port = shared.ports[key.port] else { return false }
+            defer { shared.ports[key.port] = port }
+            return port.list.mayEject(of: port.total, policy, now: now)
+        }
+    }
+
+    func ejected(_ key: EndpointTable.Key, until: UInt64) {
+        self.ejections.wrappingAdd(1, ordering: .relaxed)
+        self.shared.withLock { $0.ports[key.port]?.list.add(key, until: until) }
+    }
+
+    func forget(_ key: EndpointTable.Key) {
+        self.shared.withLock { $0.ports[key.port]?.list.remove(key) }
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+import MeshModel
+import Synchronization
+
+/// What this node has seen of the endpoints it uses, kept from view to view. A loop looks its service up once in each
+/// view; choosing then reads atomics only.
+final class EndpointTable: Sendable {
+    struct Key: Hashable {
+        var service: NamespacedName
+        var port: UInt16
+        var workload: WorkloadID
+        /// A workload that comes back with another one is another endpoint.
+        var address: SocketAddress
+    }
+
+    private struct State {
+        var services: [NamespacedName: ServiceState] = [:]
+        var endpoints: [Key: EndpointState] = [:]
+        /// By node.
+        var paths: [String: PathState] = [:]
+    }
+
+    private let state = Mutex(State())
+
+    /// The states of a set's endpoints, made where there are none.
+    func bind(_ set: EndpointSet) -> BoundService {
+        self.state.withLock { state in
+            let service = state.services[set.service] ?? ServiceState()
+            state.services[set.service] = service
+            service.update(set)
+            let endpoints = set.endpoints.map { endpoint in
+                let key = Key(
+                    service: set.service, port: set.port, workload: endpoint.workload.id, address: endpoint.address)
+                if let known = state.endpoints[key] { return known }
+                let path: PathState
+                if case .tunnel(let node) = endpoint.path {
+                    path = state.paths[node.name] ?? PathState()
+                    state.paths[node.name] = path
+                } else {
+                    path = PathState()
+                }
+                let new = EndpointState(key: key, service: service, path: path)
+                state.endpoints[key] = new
+                return new
+            }
+            return BoundService(set: set, state: service, endpoints: endpoints)
+        }
+    }
+
+    /// Forgets what a new view does not have any more. Connections keep what they use.
+    func prune(_ snapshot: MeshSnapshot) {
+        self.state.withLock { state in
+            for (key, endpoint) in state.endpoints
+            where snapshot.service(key.service) == nil
+                || snapshot.workload(key.workload)?.addresses.contains(key.address.ip) != true
+            {
+                endpoint.service.forget(key)
+                state.endpoints[key] = nil
+            }
+            for (name, service) in state.services
+            where snapshot.service(name) == nil && service.breaker.counts.open == 0 {
+                state.services[name] = nil
+            }
+            for name in state.paths.keys where snapshot.node(name) == nil { state.paths[name] = nil }
+        }
+    }
+
+    /// The endpoints that are set aside.
+    func ejections(now: UInt64) -> [EndpointEjection] {
+        self.state.withLock { Array($0.endpoints.values) }.compactMap { endpoint in
+            endpoint.ejection(now: now).map {
+                EndpointEjection(
+                    service: endpoint.key.service, port: endpoint.key.port, workload: endpoint.key.workload,
+                    address: endpoint.key.address, nanosecondsLeft: $0.until - now, times: $0.times)
+            }
+        }
+    }
+
+    /// For each service: connections open, those of them being made, and endpoints set aside since start.
+    func services() -> [NamespacedName: (open: Int, pending: Int, ejections: UInt64)] {
+        self.state.withLock { $0.services }.mapValues { service in
+            let counts = service.breaker.counts
+            return (counts.open, counts.pending, service.ejections.load(ordering: .relaxed))
+        }
+    }
+}
+
+/// The endpoints of one service port in one view, with what is known of them.
+final class BoundService: Sendable {
+    let set: EndpointSet
+    let state: ServiceState
+    /// In the set's order.
+    let endpoints: [EndpointState]
+
+    init(set: EndpointSet, state: ServiceState, endpoints: [EndpointState]) {
+        self.set = set
+        self.state = state
+        self.endpoints = endpoints
+    }
+
+    func choose<Random: RandomNumberGenerator>(
+        excluding tried: Set<WorkloadID>, now: UInt64, _ random: inout Random
+    ) -> Int? {
+        EndpointChooser(
+            set: self.set,
+            isTried: { !tried.isEmpty && tried.contains(self.set.endpoints[$0].workload.id) },
+            signal: { self.endpoints[$0].signal(now: now) }
+        ).choose(&random)
+    }
+}
+
+/// An endpoint that this node has set aside for a while, since connections to it failed.
+package struct EndpointEjection: Hashable, Sendable {
+    package var service: NamespacedName
+    package var port: UInt16
+    package var workload: WorkloadID
+    package var address: SocketAddress
+    package var nanosecondsLeft: UInt64
+    /// How often in a row, which makes it longer.
+    package var times: UInt64
+}

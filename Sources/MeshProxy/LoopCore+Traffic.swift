@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+import Logging
+import MeshLinux
+import MeshModel
+import Synchronization
+
+/// Which endpoint of a service a connection goes to, whether the service takes it, and what is learned from how it went.
+extension LoopCore {
+    // MARK: - Choosing
+
+    /// Where a connection goes; remembers the endpoint.
+    func route(_ connection: Connection, _ view: ProxyView) -> Result<Route, RouteFailure> {
+        let tried = connection.setup?.tried ?? []
+        self.leaveEndpoint(connection)
+        return view.snapshot.resolve(connection.record.destination) { set in
+            let service = self.bound(set)
+            guard let index = service.choose(excluding: tried, now: self.now, &self.random) else { return nil }
+            let endpoint = service.endpoints[index]
+            endpoint.began()
+            connection.traffic.endpoint = endpoint
+            connection.setup?.isObserved = set.endpoints.count > 1
+            connection.setup?.connectTimeout = set.policy?.connectTimeout?.nanoseconds
+            connection.setup?.policy = set.policy
+            return index
+        }
+    }
+
+    private func bound(_ set: EndpointSet) -> BoundService {
+        if let known = self.boundServices[set.id] { return known }
+        let new = self.settings.traffic.endpoints.bind(set)
+        self.boundServices[set.id] = new
+        return new
+    }
+
+    private func leaveEndpoint(_ connection: Connection) {
+        connection.traffic.endpoint?.ended()
+        connection.traffic.endpoint = nil
+    }
+
+    // MARK: - Admitting
+
+    /// Asks the service's limits, once for each connection, and the budget of further attempts.
+    ///
+    /// - Returns: whether it may go on; if not, it was ended.
+    func admitToService(_ connection: Connection) -> Bool {
+        guard let endpoint = connection.traffic.endpoint, let setup = connection.setup else { return true }
+        let counters = self.settings.traffic
+        if !setup.tried.isEmpty {
+            guard self.retries.withdraw(now: self.now) else {
+                counters.retriesDenied.wrappingAdd(1, ordering: .relaxed)
+                let detail = setup.lastFailure?.detail.map { "\($0); " } ?? ""
+                self.fail(
+                    connection, setup.lastFailure?.reason ?? .connectFailed,
+                    detail + "no other endpoint was tried, since too many connections of this node needed that lately")
+                return false
+            }
+            counters.retries.wrappingAdd(1, ordering: .relaxed)
+        }
+        if connection.traffic.service != nil { return true }
+        self.retries.deposit()
+        do throws(CircuitBreaker.Refusal) {
+            try endpoint.service.breaker.admit(setup.policy, now: self.now)
+        } catch {
+            switch error {
+            case .maxConnections: counters.refusedConnections.wrappingAdd(1, ordering: .relaxed)
+            case .maxPending: counters.refusedPending.wrappingAdd(1, ordering: .relaxed)
+            case .connectsPerSecond: counters.refusedRate.wrappingAdd(1, ordering: .relaxed)
+            }
+            self.fail(connection, .limitExceeded, "service \(endpoint.key.service): \(error.text)")
+            return false
+        }
+        connection.traffic.service = endpoint.service
+        connection.traffic.isPending = true
+        return true
+    }
+
+    // MARK: - Learning
+
+    /// connect(2) begins.
+    func noteConnecting(_ connection: Connection) { connection.setup?.attemptBegan = Clock.monotonic }
+
+    /// connect(2) succeeded. The kernel has measured the path by then.
+    func noteConnected(_ connection: Connection) {
+        guard let setup = connection.setup, setup.isObserved, let endpoint = connection.traffic.endpoint else { return }
+        let now = Clock.monotonic
+        let info = Linux.pathInfo(self.sides[connection.server].pointee.fd)
+        // A repeated SYN is what a lossy path or a full queue of the listener looks like.
+        let elapsed = now &- setup.attemptBegan
+        if let info, info.retransmitted == 0, info.smoothedRTT > 0 {
+            endpoint.path.observe(info.cost, now: now)
+        } else {
+            endpoint.path.observe(elapsed, now: now)
+        }
+    }
+
+    /// The CONNECT goes out.
+    func noteAsking(_ connection: Connection) { connection.setup?.attemptBegan = Clock.monotonic }
+
+    /// The peer node accepted or refused a CONNECT.
+    func noteAnswer(_ connection: Connection) {
+        guard let setup = connection.setup, setup.isObserved else { return }
+        let now = Clock.monotonic
+        connection.traffic.endpoint?.answered(after: now &- setup.attemptBegan, now: now)
+    }
+
+    /// The connection reached its server and begins to relay.
+    func noteEstablished(_ connection: Connection) {
+        connection.traffic.endpoint?.succeeded(.connecting)
+        if connection.traffic.isPending {
+            connection.traffic.isPending = false
+            connection.traffic.service?.breaker.established()
+        }
+        self.updateMetering(connection)
+    }
+
+    /// An attempt failed; called in the state in which it did.
+    func noteAttemptFailed(_ connection: Connection, _ reason: CloseReason) {
+        guard let endpoint = connection.traffic.endpoint, let setup = connection.setup else { return }
+        if setup.isObserved, reason == .connectTimeout {
+            // Whoever is silent is as slow as we were patient, and its node's other endpoints are so too.
+            let now = Clock.monotonic
+            endpoint.path.observe(min(now &- setup.attemptBegan, 1_000_000_000), now: now)
+        }
+        if Self.isFault(reason) { self.noteFailure(of: endpoint, .connecting) }
+    }
+
+    /// Whether a reason is about the endpoint or its node, not about the client, a policy or this node.
+    private static func isFault(_ reason: CloseReason) -> Bool {
+        switch reason {
+        case .connectRefused, .connectTimeout, .connectFailed, .tlsFailed, .tunnelReset, .protocolError, .workloadGone,
+            .unknownDestination, .serverReset, .shutdown:
+            true
+        case .completed, .clientReset, .policyDenied, .noHealthyEndpoint, .identityMismatch, .identityUnavailable,
+            .selfCall, .originalDestinationMissing, .resourceExhausted, .limitExceeded, .idleTimeout:
+            false
+        }
+    }
+
+    private func noteFailure(of endpoint: EndpointState, _ stage: EndpointHealth.Stage) {
+        guard endpoint.failed(stage, now: self.now), let ejection = endpoint.ejection(now: self.now) else { return }
+        self.settings.logger.notice(
+            "endpoint set aside",
+            metadata: [
+                "service": "\(endpoint.key.service)", "workload": "\(endpoint.key.workload)",
+                "address": "\(endpoint.key.address)", "seconds": "\((ejection.until - self.now) / 1_000_000_000)",
+                "times": "\(ejection.times)",
+            ])
+    }
+
+    // MARK: - Ending
+
+    /// Gives back what a connection held, and learns from how it ended. Its sockets are still open.
+    func releaseTraffic(_ connection: Connection, _ reason: CloseReason) {
+        let traffic = connection.traffic
+        connection.traffic = ConnectionTraffic()
+        traffic.usage?.ended()
+        traffic.destinationUsage?.ended()
+        traffic.service?.breaker.ended(wasPending: traffic.isPending)
+        guard let endpoint = traffic.endpoint else { return }
+        endpoint.ended()
+        // Set-up failures were noted when they happened.
+        if connection.setup != nil { return }
+        let server = self.sides[connection.server]
+        if server.pointee.fd >= 0, let info = Linux.pathInfo(server.pointee.fd), info.smoothedRTT > 0 {
+            endpoint.path.observe(info.cost, now: self.now)
+        }
+        switch reason {
+        case .serverReset, .tunnelReset:
+            if server.pointee.bytes == 0 {
+                self.noteFailure(of: endpoint, .answering)
+            } else {
+                endpoint.succeeded(.answering)
+            }
+        default:
+            if server.pointee.bytes > 0 { endpoint.succeeded(.answering) }
+        }
+    }
+}
