@@ -53,8 +53,8 @@ def observe(world, peer, step, amount, observer):
 
 
 def trace(world, pids, output):
-    return attach(world, ["strace", "-c", "-f", "-q", "-o", output, *(word for pid in pids for word in ("-p", str(pid)))],
-                  lambda: all(is_traced(pid) for pid in pids))
+    targets = [word for pid in pids for word in ("-p", str(pid))]
+    return attach(world, ["strace", "-c", "-f", "-q", "-o", output, *targets], lambda: all(is_traced(pid) for pid in pids))
 
 
 def instructions(world, pids, output):
@@ -64,8 +64,9 @@ def instructions(world, pids, output):
 
 def attach(world, command, is_ready):
     """Starts an observer and waits until it observes; returns what ends it."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                               start_new_session=True, preexec_fn=lambda: kernel.enter(network("node1"), world.cgroup_of("tool")))
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=lambda: kernel.enter(network("node1"), world.cgroup_of("tool")))
 
     def finish():
         process.send_signal(signal.SIGINT)
@@ -108,11 +109,15 @@ def read_strace(text):
 
 
 def read_perf(text):
+    total = 0
     for line in text.splitlines():
         fields = line.split(",")
-        if len(fields) > 2 and fields[2].startswith("instructions") and fields[0].isdigit():
-            return int(fields[0]), {}
-    raise ValueError("perf counted nothing")
+        # One line for each kind of core.
+        if len(fields) > 2 and "instructions" in fields[2] and fields[0].isdigit():
+            total += int(fields[0])
+    if not total:
+        raise ValueError("perf counted nothing")
+    return total, {}
 
 
 def most(by_name, count=8):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Envoy: as TCP proxies with a TLS connection for each TCP connection, and as HTTP/2 CONNECT tunnels over shared ones."""
+"""Envoy: as TCP proxies with a TLS connection for each connection, and as HTTP/2 CONNECT tunnels over shared ones."""
 
 import json
 
@@ -118,7 +118,8 @@ class EnvoyConnect(Envoy):
                   for name in PORTS],
                  [self.cluster("tunnel", ADDRESS["node2"], TUNNEL, self.client_tls(["h2"]), is_http2=True)])
         self.run(world, "node2",
-                 [self.listener("tunnel", ADDRESS["node2"], TUNNEL, self.connect_manager(), self.server_tls(shown, ["h2"]))],
+                 [self.listener("tunnel", ADDRESS["node2"], TUNNEL, self.connect_manager(),
+                                self.server_tls(shown, ["h2"]))],
                  [self.cluster(name, ADDRESS["server"], PORTS[name]) for name in PORTS])
 
     @staticmethod

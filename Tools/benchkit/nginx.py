@@ -52,7 +52,8 @@ class Nginx(Peer):
         return tools.version(["nginx", "-v"], r"nginx/(\d+\.\d+\.\d+)")
 
     def run(self, world, node, lines, servers):
-        body = "\n  ".join(["stream {", "proxy_timeout 1h;", "proxy_connect_timeout 5s;", "proxy_half_close on;", *lines, *servers]) + "\n}\n"
+        common = ["proxy_timeout 1h;", "proxy_connect_timeout 5s;", "proxy_half_close on;"]
+        body = "\n  ".join(["stream {", *common, *lines, *servers]) + "\n}\n"
         name = f"{self.name}-{node}"
         world.spawn(node, command(world, name, self.workers, body), name)
 

@@ -3,12 +3,12 @@
 
 from xml.sax.saxutils import escape
 
-from .results import short_number
+from .results import machine, short_number
 
 PEERS = ("plain", "nodemesh", "envoy-tcp", "envoy-connect", "haproxy", "nginx")
 LOCAL = ("nodemesh-local", "envoy-tcp-local", "haproxy-local", "haproxy-local-1m", "nginx-local")
 # Pixels.
-WIDTH, GAP, MARGIN, LABEL, BAR, ROW, HEAD = 420, 40, 20, 150, 14, 22, 52
+WIDTH, GAP, MARGIN, LABEL, BAR, ROW, HEAD = 430, 30, 16, 175, 14, 22, 52
 
 STYLE = """
     text { font: 12px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #24292f; }
@@ -40,17 +40,20 @@ def panels(results):
             return None if number is None else number * scale
         return value
 
+    def added(figure):
+        return lambda peer: results.added(peer, "ping", figure)
+
     proxies = PEERS[1:]
     more, less = "more is better", "less is better"
     wanted = [
         ("One stream, Gbit/s", more, bars(PEERS, median("stream1", "gbps"))),
         ("CPU seconds per GB, both nodes", less, bars(proxies, median("stream1", "cpu_per_gb"))),
-        ("Time added to a 64 B round trip, median, µs", less, bars(proxies, lambda peer: results.added(peer, "ping", "p50"))),
-        ("Time added, 99th percentile, µs", less, bars(proxies, lambda peer: results.added(peer, "ping", "p99"))),
+        ("Time added to a 64 B round trip, median, µs", less, bars(proxies, added("p50"))),
+        ("Time added, 99th percentile, µs", less, bars(proxies, added("p99"))),
         ("1 KB requests per second, 16 connections", more, bars(PEERS, median("requests", "rate"))),
-        ("New connections per second", more, bars(PEERS, median("short", "rate"))),
+        ("New connections per second", more, bars(proxies, median("short", "rate"))),
         ("Memory of an idle connection, KB", less, bars(proxies, median("memory", "per_connection", 1 / 1024))),
-        ("On one node without TLS: CPU seconds per GB", less, bars(LOCAL, median("stream1", "cpu_per_gb"))),
+        ("On one node, no TLS: CPU seconds per GB", less, bars(LOCAL, median("stream1", "cpu_per_gb"))),
     ]
     return [panel for panel in wanted if len(panel[2]) > 1]
 
@@ -62,12 +65,12 @@ def svg(results):
         for column, panel in enumerate(row):
             parts += draw(panel, MARGIN + column * (WIDTH + GAP), height)
         height += HEAD + ROW * max(len(panel[2]) for panel in row)
-    foot = caption(results.about)
-    height += 10
-    parts.append(f'<text class="note" x="{MARGIN}" y="{height}">{escape(foot)}</text>')
-    total = 2 * MARGIN + 2 * WIDTH + GAP
+    for line in caption(results.about):
+        height += 14
+        parts.append(f'<text class="note" x="{MARGIN}" y="{height}">{escape(line)}</text>')
+    across, down = 2 * MARGIN + 2 * WIDTH + GAP, height + 14
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height + 14}" width="{total}" height="{height + 14}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {across} {down}" width="{across}" height="{down}" '
         'role="img" aria-label="nodemesh and its peers, measured">',
         f"  <style>{STYLE}  </style>", *(f"  {part}" for part in parts), "</svg>", ""])
 
@@ -90,6 +93,8 @@ def draw(panel, x, y):
 
 def caption(about):
     if not about:
-        return ""
-    return (f"Two nodes as network namespaces on one machine ({about.get('processor', '?')}, {about.get('processors', '?')} "
-            f"processors, Linux {about.get('kernel', '?')}); mutual TLS 1.3 but for plain TCP; medians; Tools/bench.")
+        return []
+    return [
+        f"Two nodes as network namespaces on one machine: {machine(about)}.",
+        "Mutual TLS 1.3 between the nodes, but for plain TCP. Medians. Measured by Tools/bench.",
+    ]

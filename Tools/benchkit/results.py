@@ -73,6 +73,11 @@ class Results:
         return [one for one in self.samples if "error" in one and not one.get("superseded")]
 
 
+def machine(about):
+    return (f"{about.get('processor', '?')}, {about.get('processors', '?')} processors, "
+            f"Linux {about.get('kernel', '?')}, {about.get('workers', 1)} worker or event loop each")
+
+
 def divided(value, by):
     return value / by if value is not None and by else None
 

@@ -200,7 +200,7 @@ class Runner:
         busy, stolen = self.world.machine_cpu()
         return {
             "time": time.monotonic(), "busy": busy, "stolen": stolen,
-            "own": self.world.cpu() + own.ru_utime + own.ru_stime,
+            "own": self.world.cpu()[0] + own.ru_utime + own.ru_stime,
             "nodes": {node: self.world.cpu(node) for node in peer.nodes()},
         }
 
@@ -213,8 +213,9 @@ class Runner:
         sample["stolen"] = round(used["stolen"] / elapsed, 3)
         sample["noisy"] = sample["foreign"] > self.plan.noise or sample["stolen"] > STOLEN
         if "figures" in sample:
-            cpu = {node: after["nodes"][node] - before["nodes"][node] for node in peer.nodes()}
-            sample["figures"] = with_cpu(sample["figures"], cpu)
+            cpu, user = ({node: after["nodes"][node][i] - before["nodes"][node][i] for node in peer.nodes()}
+                         for i in (0, 1))
+            sample["figures"] = with_cpu(sample["figures"], cpu, sum(user.values()))
 
     def record(self, sample):
         self.results.samples.append(sample)
@@ -279,7 +280,7 @@ class Runner:
 
 
 def growth(start, held, count):
-    """Bytes for each of `count` connections, by node and kind; `per_connection` is the anonymous memory of the worse node."""
+    """Bytes for each of `count` connections, by node and kind; `per_connection`: anonymous, on the worse node."""
     figures = {}
     for node, sizes in held.items():
         for kind, size in sizes.items():

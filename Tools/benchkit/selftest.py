@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of the parts that only compute: statistics, reading, goals, tables, the picture. `Tools/bench selftest` runs them."""
+"""Tests of what needs no topology: statistics, reading, goals, tables, picture, load. `Tools/bench selftest` runs them."""
 
 import json
 import socket
@@ -68,8 +68,8 @@ class ResultsTest(unittest.TestCase):
         self.assertEqual(merged.medians()["a"]["stream1"]["gbps"], [11, 10, 14])
 
     def test_numbers(self):
-        for value, text in [(None, "-"), (0, "0.00"), (0.0041, "0.0041"), (0.064, "0.064"), (0.5, "0.50"), (3.14159, "3.14"),
-                            (31.4159, "31.4"), (314.159, "314"), (31415.9, "31,416"), (-31.4159, "-31.4")]:
+        for value, text in [(None, "-"), (0, "0.00"), (0.0041, "0.0041"), (0.064, "0.064"), (0.5, "0.50"),
+                            (3.14159, "3.14"), (31.4159, "31.4"), (314.159, "314"), (31415.9, "31,416"), (-31.4159, "-31.4")]:
             self.assertEqual(short_number(value), text)
 
 
@@ -105,8 +105,8 @@ Requests/sec:  57012.30
             steps.read_load(json.dumps({**answer, "count": 0, "errors": 7}))
 
     def test_cpu_by_amount(self):
-        figures = steps.with_cpu({"gigabytes": 4}, {"node1": 1, "node2": 3})
-        self.assertEqual((figures["cpu_per_gb"], figures["cpu_per_gb_node2"]), (1, 0.75))
+        figures = steps.with_cpu({"gigabytes": 4}, {"node1": 1, "node2": 3}, user=2)
+        self.assertEqual((figures["cpu_per_gb"], figures["cpu_per_gb_node2"], figures["cpu_per_gb_user"]), (1, 0.75, 0.5))
         figures = steps.with_cpu({"operations": 1000}, {"node1": 0.001, "node2": 0.002})
         self.assertAlmostEqual(figures["cpu_each"], 3)
         self.assertEqual(steps.with_cpu({"gigabytes": 4}, {}), {"gigabytes": 4})
@@ -125,6 +125,8 @@ Requests/sec:  57012.30
 
     def test_perf(self):
         self.assertEqual(counts.read_perf("# started\n\n12345,,instructions:u,1000,100.00,,\n"), (12345, {}))
+        kinds = "100,,cpu_core/instructions:u/,1000,100.00,,\n20,,cpu_atom/instructions:u/,1000,100.00,,\n"
+        self.assertEqual(counts.read_perf(kinds), (120, {}))
         with self.assertRaises(ValueError):
             counts.read_perf("<not supported>,,instructions:u,0,100.00,,\n")
 
@@ -214,7 +216,8 @@ class LoadTest(unittest.TestCase):
                             (lambda data: data[:-1], "9999 of 10000 bytes came back")):
             with self.subTest(text), socket.create_server(("127.0.0.1", 0)) as server:
                 port = str(server.getsockname()[1])
-                client = subprocess.Popen([self.load, "verify", "127.0.0.1", port, "10000"], stderr=subprocess.PIPE, text=True)
+                client = subprocess.Popen([self.load, "verify", "127.0.0.1", port, "10000"], text=True,
+                                          stderr=subprocess.PIPE)
                 connection, _ = server.accept()
                 with connection:
                     data = b""
@@ -230,7 +233,9 @@ class LoadTest(unittest.TestCase):
             self.assertEqual((status, len(lines), errors), (0, 1, ""))
             self.assertEqual(lines[0]["errors"], 0)
             self.assertGreater(lines[0]["count"], 0)
-            self.assertTrue(0 < lines[0]["p50"] <= lines[0]["p90"] <= lines[0]["p99"] <= lines[0]["p999"] <= lines[0]["most"])
+            percentiles = [lines[0][key] for key in ("p50", "p90", "p99", "p999", "most")]
+            self.assertEqual(percentiles, sorted(percentiles))
+            self.assertGreater(percentiles[0], 0)
 
     def test_idle(self):
         status, lines, _ = self.run_load("idle", "10", "30", input="\n\n")
@@ -269,6 +274,19 @@ class OutputTest(unittest.TestCase):
         self.assertNotIn("### HTTP", text)
         row = next(line for line in text.splitlines() if "Envoy <TCP>" in line and "5.00" in line)
         self.assertIn("1.60 ×", row)
+
+    def test_summary_between_marks(self):
+        block = tables.for_document(self.results, "docs/bench.svg")
+        document = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
+        filled = tables.insert(document, block)
+        self.assertTrue(filled.startswith("before\n") and filled.endswith("\nafter\n"))
+        self.assertNotIn("old", filled)
+        self.assertIn("(docs/bench.svg)", filled)
+        self.assertEqual(tables.insert(filled, block), filled)
+        row = next(line for line in filled.splitlines() if line.startswith("| nodemesh"))
+        self.assertEqual([cell.strip() for cell in row.split("|")[2:6]], ["8.00", "0.50", "10.0", "40.0"])
+        with self.assertRaises(ValueError):
+            tables.insert("no marks", block)
 
     def test_rows_are_aligned(self):
         lines = tables.aligned([["", "µs"], ["a long name", "1"], ["b", "1,000"]])

@@ -50,9 +50,11 @@ ALL = [
     Step("stream1", "one stream", "stream", 4, 3, 2, "iperf3", ("-t", "{seconds}", "-P", 1), BOTH),
     Step("streams8", "eight streams", "stream", 4, 2, 2, "iperf3", ("-t", "{seconds}", "-P", 8), BOTH),
     Step("ping", "64 B ping-pong", "echo", 2, 1, 1, "ping", (1, 64, "{seconds}"), BOTH),
-    Step("ping-awake", "64 B ping-pong, idle cores kept awake", "echo", 1.5, 0, 0.8, "ping", (1, 64, "{seconds}"), awake=True),
+    Step("ping-awake", "64 B ping-pong, idle cores kept awake", "echo", 1.5, 0, 0.8, "ping", (1, 64, "{seconds}"),
+         awake=True),
     Step("requests", "1 KB on 16 connections", "echo", 2, 0, 1, "ping", (16, 1024, "{seconds}")),
-    Step("short", "new connection, 64 B each way, close; 32 at a time", "echo", 4, 2, 2, "short", (32, 64, "{seconds}"), BOTH),
+    Step("short", "new connection, 64 B each way, close; 32 at a time", "echo", 4, 2, 2, "short", (32, 64, "{seconds}"),
+         BOTH),
     Step("http", "HTTP/1.1 keep-alive, 1 KB, 32 connections", "http", 3, 0, 1, "wrk", ("-t1", "-c32", "-d{seconds}s")),
 ]
 NAMES = [step.name for step in ALL] + [MEMORY, COUNTS]
@@ -97,11 +99,14 @@ def read_wrk(output):
     return figures
 
 
-def with_cpu(figures, cpu):
-    """Adds the proxies' CPU time, {node: seconds}, for what was moved or done: seconds per GB, or µs for each."""
+def with_cpu(figures, cpu, user=0):
+    """Adds the proxies' CPU time, {node: seconds}, for what was moved or done: seconds per GB, or µs for each.
+
+    `user` is what of it was spent in user space.
+    """
     per, amount, scale = ("cpu_per_gb", figures.get("gigabytes"), 1) if "gigabytes" in figures else (
         "cpu_each", figures.get("operations"), 1e6)
     if not amount or not cpu:
         return figures
     parts = {f"{per}_{node}": used * scale / amount for node, used in cpu.items()}
-    return {**figures, **parts, per: sum(cpu.values()) * scale / amount}
+    return {**figures, **parts, f"{per}_user": user * scale / amount, per: sum(cpu.values()) * scale / amount}

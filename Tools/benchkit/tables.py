@@ -6,16 +6,20 @@ Markdown, so that it can be read on a terminal and pasted into a document.
 
 import unicodedata
 
-from .results import short_number, spread
+from .results import divided, machine, short_number, spread
 
+# What stands around the block that `insert` replaces.
+BEGIN, END = "<!-- performance: table and picture -->", "<!-- performance: end -->"
 ACROSS = ("plain", "nodemesh", "nodemesh-loops", "envoy-tcp", "envoy-connect", "haproxy", "nginx")
 LOCAL = ("plain-local", "nodemesh-local", "envoy-tcp-local", "haproxy-local", "haproxy-local-1m", "nginx-local")
 # Columns: (heading, figure, scale). A ratio is nodemesh's median by the peer's.
 PERCENTILES = tuple((f"{name} µs", figure, 1) for name, figure in
                     (("p50", "p50"), ("p90", "p90"), ("p99", "p99"), ("p99.9", "p999")))
-STREAM = (("Gbit/s", "gbps", 1), ("CPU s/GB", "cpu_per_gb", 1), ("node 1", "cpu_per_gb_node1", 1),
+STREAM = (("Gbit/s", "gbps", 1), ("CPU s/GB", "cpu_per_gb", 1), ("user space", "cpu_per_gb_user", 1),
+          ("node 1", "cpu_per_gb_node1", 1),
           ("node 2", "cpu_per_gb_node2", 1))
-EACH = (("CPU µs each", "cpu_each", 1), ("node 1", "cpu_each_node1", 1), ("node 2", "cpu_each_node2", 1))
+EACH = (("CPU µs each", "cpu_each", 1), ("user space", "cpu_each_user", 1),
+        ("node 1", "cpu_each_node1", 1), ("node 2", "cpu_each_node2", 1))
 RATE = (("per second", "rate", 1),)
 FAILED = (("failed", "errors", 1),)
 
@@ -39,7 +43,7 @@ def tables(results):
     add("HTTP/1.1 keep-alive, 1 KB answers, 32 connections", ACROSS, "http",
         RATE + PERCENTILES[:3] + EACH[:1] + FAILED, "rate")
     for title, step, columns, ratio in (
-        ("one stream", "stream1", STREAM[:2], "cpu_per_gb"), ("eight streams", "streams8", STREAM[:2], "cpu_per_gb"),
+        ("one stream", "stream1", STREAM[:3], "cpu_per_gb"), ("eight streams", "streams8", STREAM[:3], "cpu_per_gb"),
         ("64 B ping-pong", "ping", PERCENTILES + EACH[:1], "p50"),
         ("new connections", "short", RATE + PERCENTILES[:1] + PERCENTILES[2:3] + EACH[:1] + FAILED, "rate"),
     ):
@@ -74,6 +78,53 @@ def title_of(results, peer):
     return results.about.get("peers", {}).get(peer, {}).get("title", peer)
 
 
+def summary(results):
+    """One row for each peer between the nodes: what one looks for first. Medians alone."""
+    columns = [
+        ("one stream, Gbit/s", lambda peer: results.median(peer, "stream1", "gbps")),
+        ("CPU s/GB", lambda peer: results.median(peer, "stream1", "cpu_per_gb")),
+        ("added to a 64 B round trip, p50 µs", lambda peer: over_plain(results, peer, "p50")),
+        ("p99 µs", lambda peer: over_plain(results, peer, "p99")),
+        ("1 KB requests/s", lambda peer: results.median(peer, "requests", "rate")),
+        ("new connections/s", lambda peer: results.median(peer, "short", "rate")),
+        ("idle connection, KB", lambda peer: divided(results.median(peer, "memory", "per_connection"), 1024)),
+        ("at start, RSS MB", lambda peer: divided(results.median(peer, "memory", "start_rss_node1"), 1024)),
+    ]
+    rows = [[title_of(results, peer), *(short_number(value(peer)) for _, value in columns)]
+            for peer in ACROSS if peer != "nodemesh-loops"]
+    rows = [row for row in rows if any(cell != "-" for cell in row[1:])]
+    return aligned([["", *(heading for heading, _ in columns)], *rows]) if rows else []
+
+
+def over_plain(results, peer, figure):
+    return None if peer == "plain" else results.added(peer, "ping", figure)
+
+
+def insert(document, block):
+    """The document with the block between its two marks; ValueError without them."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"there are no marks {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{block}\n\n{END}{after}"
+
+
+def for_document(results, picture=None):
+    """The summary, what it was measured on, and the picture, as Markdown."""
+    about = results.about
+    versions = dict.fromkeys(f"{family_title(one)} {one['version']}" for one in about.get("peers", {}).values()
+                             if one.get("version"))
+    parts = ["\n".join(summary(results)),
+             f"Measured {about.get('date', '')} on {machine(about)}: {', '.join(versions)}."]
+    if picture:
+        parts.append(f"![nodemesh and its peers]({picture})")
+    return "\n\n".join(parts)
+
+
+def family_title(peer):
+    return peer["title"].split(",")[0].split(" ")[0]
+
+
 def memory_tables(results):
     at_start = [["", *(f"{kind}, node {number}" for kind in ("RSS MB", "PSS MB", "anonymous MB") for number in (1, 2))]]
     held = [["", *(f"{kind}, node {number}" for kind in ("anonymous KB", "PSS KB") for number in (1, 2)), "connections"]]
@@ -104,8 +155,8 @@ def count_tables(results):
             calls = sample.get("calls", {}).get("connection", {})
             named = ", ".join(f"{name} {short_number(count)}" for name, count in list(calls.items())[:5])
             suffix = ", on one node" if peer in LOCAL else ""
-            rows.append([title_of(results, peer) + suffix, *(spread(results, peer, "counts", figure) for _, figure in columns),
-                         named])
+            figures = (spread(results, peer, "counts", figure) for _, figure in columns)
+            rows.append([title_of(results, peer) + suffix, *figures, named])
     return [("Counted: one stream, and new connections; all proxies together", aligned(rows))] if len(rows) > 1 else []
 
 
@@ -144,13 +195,12 @@ def text(results):
     about = results.about
     out = []
     if about:
-        out += [f"{about.get('processor', '')}, {about.get('processors', '?')} processors, Linux {about.get('kernel', '')}; "
-                f"{about.get('workers', 1)} worker or event loop each; {about.get('date', '')}", ""]
+        out += [f"{about.get('date', '')}: {machine(about)}", ""]
         for name, peer in about.get("peers", {}).items():
             out.append(f"{peer['title']}{' ' + peer['version'] if peer['version'] else ''} ({name}): {peer['setting']}")
         out += [f"left out: {name}: {why}" for name, why in about.get("absent", {}).items()]
         out.append("")
-    for title, lines in tables(results):
+    for title, lines in [*tables(results), ("Summary", summary(results))]:
         out += [f"### {title}", "", *lines, ""]
     out += ["Medians (least–most)."] + noise(results) + about.get("notes", [])
     out += [f"failed: {one['peer']} {one['step']}: {one['error']}" for one in results.errors()]

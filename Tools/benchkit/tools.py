@@ -112,7 +112,11 @@ def run_loudly(command, environment):
 def build(say):
     """A release build of nodemesh, as the owner of the build directory."""
     say("building nodemesh (swift build -c release; many minutes the first time)")
-    script = '. Tools/toolchain.sh; PATH=$(find_swift):$PATH; for one in "$@"; do as_owner swift build -c release --product "$one"; done'
+    script = """
+        . Tools/toolchain.sh
+        PATH=$(find_swift):$PATH
+        for one in "$@"; do as_owner swift build -c release --product "$one"; done
+    """
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script, "bench", *NODEMESH],
                           cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=sys.stderr)
     if done.returncode:

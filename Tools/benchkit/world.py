@@ -89,7 +89,7 @@ class World:
         self._routed(True)
 
     def guard(self, closed):
-        """Closed: the nodes forward nothing between pods, so that a proxy that is bypassed fails instead of looking fast."""
+        """Closed: the nodes forward nothing between pods: a proxy that is bypassed fails instead of looking fast."""
         self._routed(not closed)
         rule = f"iif client to {ADDRESS['local']}/32 priority 10 unreachable"
         with contextlib.suppress(LabError):
@@ -195,9 +195,10 @@ class World:
     # What they use
 
     def cpu(self, name=None):
-        """Seconds of CPU time that a cgroup, or all of the benchmark, has used."""
+        """Seconds of CPU time that a cgroup, or all of the benchmark, has used: (in all, in user space)."""
         text = ((self.cgroup_of(name) if name else self.cgroup) / "cpu.stat").read_text()
-        return int(dict(line.split() for line in text.splitlines())["usage_usec"]) / 1e6
+        used = dict(line.split() for line in text.splitlines())
+        return int(used["usage_usec"]) / 1e6, int(used["user_usec"]) / 1e6
 
     def machine_cpu(self):
         """(busy, stolen): seconds of CPU time of the whole machine, without the kernel's own network threads."""
@@ -281,7 +282,7 @@ def alone(path, say):
 
 @contextlib.contextmanager
 def awake():
-    """Keeps idle cores from sleeping, where the machine lets one: waking a halted virtual CPU takes tens of microseconds."""
+    """Keeps idle cores from sleeping, where the machine lets one: a halted virtual CPU wakes in tens of microseconds."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             latency = stack.enter_context(open("/dev/cpu_dma_latency", "wb", buffering=0))
