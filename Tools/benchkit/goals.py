@@ -31,7 +31,7 @@ class Goal:
         word = {None: "not measured", True: "met", False: "MISSED"}[met]
         sign = "≥" if self.at_least else "≤"
         found = "" if value is None else short_number(value)
-        return f"{word:<12}  {found:>7} {sign} {self.bound:g} {self.unit:<3} {self.text}"
+        return f"{word:<12}  {found:>6} {sign} {self.bound:<4g} {self.unit:<2}  {self.text}"
 
 
 def against(peer, step, figure, own="nodemesh"):
@@ -58,9 +58,11 @@ ALL = [
     Goal("one stream, of HAProxy's throughput", against("haproxy", "stream1", "gbps"), 1.8),
     Goal("CPU time per GB, of Envoy TCP's (one stream)", against("envoy-tcp", "stream1", "cpu_per_gb"), 0.75, False),
     Goal("CPU time per GB, of Envoy TCP's (eight streams)", against("envoy-tcp", "streams8", "cpu_per_gb"), 0.75, False),
-    Goal("CPU time per GB without TLS, of HAProxy's with splice",
+    Goal("CPU time per GB without TLS, of HAProxy's with splice-auto",
          against("haproxy-local", "stream1", "cpu_per_gb", "nodemesh-local"), 0.45, False),
-    Goal("CPU time per GB without TLS, of HAProxy's with splice and 1 MiB pipes",
+    Goal("CPU time per GB without TLS, of HAProxy's that always splices",
+         against("haproxy-local-splice", "stream1", "cpu_per_gb", "nodemesh-local"), 0.45, False),
+    Goal("CPU time per GB without TLS, of HAProxy's that always splices, with 1 MiB pipes",
          against("haproxy-local-1m", "stream1", "cpu_per_gb", "nodemesh-local"), 0.45, False),
     Goal("64 B ping-pong, median time added to plain TCP, of what Envoy TCP adds", added_against("envoy-tcp", "p50"),
          0.7, False),
@@ -75,7 +77,7 @@ ALL = [
     Goal("daemon at start, of that anonymous", worst("start_anonymous_{node}", 1 / 1024), 12, False, "MB"),
     Goal("eight streams with one event loop more, of the throughput without",
          lambda results: divided(results.median("nodemesh-loops", "streams8", "gbps"),
-                                 results.median("nodemesh", "streams8", "gbps")), 1.0),
+                                 results.median("nodemesh", "streams8", "gbps")), 1.01),
 ]
 
 

@@ -91,6 +91,9 @@ static struct {
     size_t count, capacity;
 } samples;
 
+// Also what was done before and after the measured time: the proxies had the work of it.
+static uint64_t completed;
+
 static void record(uint64_t nanoseconds)
 {
     if (samples.count == samples.capacity) {
@@ -123,9 +126,9 @@ static void report(uint64_t elapsed, uint64_t errors)
 {
     double seconds = (double)elapsed / (double)SECOND;
     qsort(samples.values, samples.count, sizeof *samples.values, ascending);
-    printf("{\"count\": %zu, \"seconds\": %.4f, \"rate\": %.2f, \"p50\": %.3f, \"p90\": %.3f, \"p99\": %.3f, "
+    printf("{\"count\": %zu, \"total\": %llu, \"seconds\": %.4f, \"rate\": %.2f, \"p50\": %.3f, \"p90\": %.3f, \"p99\": %.3f, "
            "\"p999\": %.3f, \"most\": %.3f, \"errors\": %llu}\n",
-           samples.count, seconds, (double)samples.count / seconds, percentile(0.5), percentile(0.9), percentile(0.99),
+           samples.count, (unsigned long long)completed, seconds, (double)samples.count / seconds, percentile(0.5), percentile(0.9), percentile(0.99),
            percentile(0.999), percentile(1), (unsigned long long)errors);
 }
 
@@ -316,6 +319,7 @@ static void ping_one(size_t size, uint64_t length)
             break;
         }
         uint64_t after = now();
+        completed++;
         if (before >= began)
             record(after - before);
         before = after;
@@ -364,6 +368,7 @@ static void ping_many(size_t connections, size_t size, uint64_t length)
             if (one->received < size)
                 continue;
             time = now();
+            completed++;
             if (one->sent_at >= began && time <= began + length)
                 record(time - one->sent_at);
             one->received = 0;
@@ -448,6 +453,7 @@ static void short_calls(size_t parallel, size_t size, uint64_t length)
             if (!state)
                 continue;
             uint64_t end = now();
+            completed += state > 0;
             if (state < 0)
                 errors++;
             else if (call->began >= began && end <= began + length)

@@ -2,12 +2,12 @@
 """All that is measured, in the order in which it is printed."""
 
 from .envoy import EnvoyConnect, EnvoyLocal, EnvoyTCP
-from .haproxy import HAProxy, HAProxyLargePipes, HAProxyLocal
+from .haproxy import HAProxy, HAProxyLargePipes, HAProxyLocal, HAProxySplice
 from .nginx import Nginx, NginxLocal
 from .nodemesh import Nodemesh, NodemeshLocal, NodemeshMoreLoops
 from .peer import Plain, PlainLocal
 
 ALL = [
     Plain, Nodemesh, NodemeshMoreLoops, EnvoyTCP, EnvoyConnect, HAProxy, Nginx,
-    PlainLocal, NodemeshLocal, EnvoyLocal, HAProxyLocal, HAProxyLargePipes, NginxLocal,
+    PlainLocal, NodemeshLocal, EnvoyLocal, HAProxyLocal, HAProxySplice, HAProxyLargePipes, NginxLocal,
 ]

@@ -98,9 +98,9 @@ Requests/sec:  57012.30
             steps.read_wrk(output + "  Non-2xx or 3xx responses: 5\n")
 
     def test_load(self):
-        answer = {"count": 10, "seconds": 2, "rate": 5, "p50": 1, "p90": 2, "p99": 3, "p999": 4, "most": 5, "errors": 0}
+        answer = {"count": 10, "total": 12, "seconds": 2, "rate": 5, "p50": 1, "p90": 2, "p99": 3, "p999": 4, "most": 5, "errors": 0}
         figures = steps.read_load(json.dumps(answer))
-        self.assertEqual((figures["operations"], figures["rate"], figures["p999"]), (10, 5, 4))
+        self.assertEqual((figures["operations"], figures["rate"], figures["p999"]), (12, 5, 4))
         with self.assertRaisesRegex(ValueError, "7 errors"):
             steps.read_load(json.dumps({**answer, "count": 0, "errors": 7}))
 
@@ -232,6 +232,7 @@ class LoadTest(unittest.TestCase):
             status, lines, errors = self.run_load(verb, *words)
             self.assertEqual((status, len(lines), errors), (0, 1, ""))
             self.assertEqual(lines[0]["errors"], 0)
+            self.assertGreater(lines[0]["total"], lines[0]["count"])
             self.assertGreater(lines[0]["count"], 0)
             percentiles = [lines[0][key] for key in ("p50", "p90", "p99", "p999", "most")]
             self.assertEqual(percentiles, sorted(percentiles))

@@ -79,7 +79,7 @@ def read_load(output):
     if not document["count"]:
         raise ValueError(f"nothing got through, {document['errors']} errors")
     keys = ("rate", "p50", "p90", "p99", "p999", "errors")
-    return {**{key: document[key] for key in keys}, "operations": document["count"]}
+    return {**{key: document[key] for key in keys}, "operations": document["total"]}
 
 
 def read_wrk(output):

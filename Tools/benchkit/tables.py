@@ -11,7 +11,8 @@ from .results import divided, machine, short_number, spread
 # What stands around the block that `insert` replaces.
 BEGIN, END = "<!-- performance: table and picture -->", "<!-- performance: end -->"
 ACROSS = ("plain", "nodemesh", "nodemesh-loops", "envoy-tcp", "envoy-connect", "haproxy", "nginx")
-LOCAL = ("plain-local", "nodemesh-local", "envoy-tcp-local", "haproxy-local", "haproxy-local-1m", "nginx-local")
+LOCAL = ("plain-local", "nodemesh-local", "envoy-tcp-local", "haproxy-local", "haproxy-local-splice", "haproxy-local-1m",
+         "nginx-local")
 # Columns: (heading, figure, scale). A ratio is nodemesh's median by the peer's.
 PERCENTILES = tuple((f"{name} µs", figure, 1) for name, figure in
                     (("p50", "p50"), ("p90", "p90"), ("p99", "p99"), ("p99.9", "p999")))
@@ -201,7 +202,8 @@ def text(results):
         out += [f"left out: {name}: {why}" for name, why in about.get("absent", {}).items()]
         out.append("")
     for title, lines in [*tables(results), ("Summary", summary(results))]:
-        out += [f"### {title}", "", *lines, ""]
+        if lines:
+            out += [f"### {title}", "", *lines, ""]
     out += ["Medians (least–most)."] + noise(results) + about.get("notes", [])
     out += [f"failed: {one['peer']} {one['step']}: {one['error']}" for one in results.errors()]
     return "\n".join(out)
