@@ -167,11 +167,14 @@ package struct ServiceSummary: Codable, Sendable, Hashable {
         package var node: String
         package var address: String
         package var isHealthy: Bool
-        package init(workload: String, node: String, address: String, isHealthy: Bool) {
+        /// For how much longer the answering node sets it aside, since its connections to it failed; nil: it does not.
+        package var ejectedSeconds: Int?
+        package init(workload: String, node: String, address: String, isHealthy: Bool, ejectedSeconds: Int? = nil) {
             self.workload = workload
             self.node = node
             self.address = address
             self.isHealthy = isHealthy
+            self.ejectedSeconds = ejectedSeconds
         }
     }
 

@@ -42,6 +42,7 @@ struct AgentParts: Sendable {
                 onOpened: { telemetry.opened($0) }, onClosed: { telemetry.closed($0) }),
             logger: logger)
         try proxy.start()
+        telemetry.watch(proxy)
 
         let news = News()
         let control = ControlPlaneClient(

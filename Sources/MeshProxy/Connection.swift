@@ -82,8 +82,6 @@ final class Connection {
         var connectTimeout: UInt64?
         /// The service's.
         var policy: DestinationPolicy?
-        /// There are other endpoints, so it matters how fast this one is.
-        var isObserved = false
         /// Our half of a refusal is sent.
         var isRefusalSent = false
     }

@@ -13,6 +13,8 @@ struct ConnectionTraffic {
     var pausedUntil: UInt64 = 0
     /// The workload's place in the counts of lent buffers and pipes; 0: nobody's.
     var owner: UInt16 = 0
+    /// There are other endpoints, so it matters how fast this one is.
+    var isObserved = false
     /// Its service counts it as one that is being made.
     var isPending = false
 }

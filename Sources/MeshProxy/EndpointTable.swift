@@ -84,38 +84,3 @@ final class EndpointTable: Sendable {
         }
     }
 }
-
-/// The endpoints of one service port in one view, with what is known of them.
-final class BoundService: Sendable {
-    let set: EndpointSet
-    let state: ServiceState
-    /// In the set's order.
-    let endpoints: [EndpointState]
-
-    init(set: EndpointSet, state: ServiceState, endpoints: [EndpointState]) {
-        self.set = set
-        self.state = state
-        self.endpoints = endpoints
-    }
-
-    func choose<Random: RandomNumberGenerator>(
-        excluding tried: Set<WorkloadID>, now: UInt64, _ random: inout Random
-    ) -> Int? {
-        EndpointChooser(
-            set: self.set,
-            isTried: { !tried.isEmpty && tried.contains(self.set.endpoints[$0].workload.id) },
-            signal: { self.endpoints[$0].signal(now: now) }
-        ).choose(&random)
-    }
-}
-
-/// An endpoint that this node has set aside for a while, since connections to it failed.
-package struct EndpointEjection: Hashable, Sendable {
-    package var service: NamespacedName
-    package var port: UInt16
-    package var workload: WorkloadID
-    package var address: SocketAddress
-    package var nanosecondsLeft: UInt64
-    /// How often in a row, which makes it longer.
-    package var times: UInt64
-}

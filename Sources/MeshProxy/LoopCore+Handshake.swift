@@ -15,7 +15,7 @@ extension LoopCore {
 
     func beginClientHandshake(_ connection: Connection) {
         guard let setup = connection.setup, let tunnel = setup.target?.tunnel else { return }
-        if let workload = connection.workload, let limit = self.refuseHandshake(of: workload) {
+        if let workload = connection.workload, let limit = self.refuseHandshake(of: workload, for: connection) {
             self.attemptFailed(connection, .limitExceeded, limit, isRetryable: false)
             return
         }

@@ -56,12 +56,13 @@ extension LoopCore {
     /// Asks a workload's limit of handshakes, for one that it is about to begin.
     ///
     /// - Returns: why not, for the record's detail; nil: it may.
-    func refuseHandshake(of workload: LocalWorkload) -> String? {
+    func refuseHandshake(of workload: LocalWorkload, for connection: Connection) -> String? {
         do throws(WorkloadUsage.Refusal) {
             try workload.usage.admitHandshake(now: self.now)
             return nil
         } catch {
-            self.count(error)
+            // A tunnel that nobody waits for yet is just not made.
+            if !connection.isQuiet { self.count(error) }
             return "workload \(workload.id): \(error.text)"
         }
     }

@@ -18,7 +18,7 @@ extension LoopCore {
             let endpoint = service.endpoints[index]
             endpoint.began()
             connection.traffic.endpoint = endpoint
-            connection.setup?.isObserved = set.endpoints.count > 1
+            connection.traffic.isObserved = set.endpoints.count > 1
             connection.setup?.connectTimeout = set.policy?.connectTimeout?.nanoseconds
             connection.setup?.policy = set.policy
             return index
@@ -81,7 +81,8 @@ extension LoopCore {
 
     /// connect(2) succeeded. The kernel has measured the path by then.
     func noteConnected(_ connection: Connection) {
-        guard let setup = connection.setup, setup.isObserved, let endpoint = connection.traffic.endpoint else { return }
+        guard connection.traffic.isObserved, let setup = connection.setup, let endpoint = connection.traffic.endpoint
+        else { return }
         let now = Clock.monotonic
         let info = Linux.pathInfo(self.sides[connection.server].pointee.fd)
         // A repeated SYN is what a lossy path or a full queue of the listener looks like.
@@ -98,7 +99,7 @@ extension LoopCore {
 
     /// The peer node accepted or refused a CONNECT.
     func noteAnswer(_ connection: Connection) {
-        guard let setup = connection.setup, setup.isObserved else { return }
+        guard connection.traffic.isObserved, let setup = connection.setup else { return }
         let now = Clock.monotonic
         connection.traffic.endpoint?.answered(after: now &- setup.attemptBegan, now: now)
     }
@@ -116,7 +117,7 @@ extension LoopCore {
     /// An attempt failed; called in the state in which it did.
     func noteAttemptFailed(_ connection: Connection, _ reason: CloseReason) {
         guard let endpoint = connection.traffic.endpoint, let setup = connection.setup else { return }
-        if setup.isObserved, reason == .connectTimeout {
+        if connection.traffic.isObserved, reason == .connectTimeout {
             // Whoever is silent is as slow as we were patient, and its node's other endpoints are so too.
             let now = Clock.monotonic
             endpoint.path.observe(min(now &- setup.attemptBegan, 1_000_000_000), now: now)
@@ -161,7 +162,9 @@ extension LoopCore {
         // Set-up failures were noted when they happened.
         if connection.setup != nil { return }
         let server = self.sides[connection.server]
-        if server.pointee.fd >= 0, let info = Linux.pathInfo(server.pointee.fd), info.smoothedRTT > 0 {
+        if traffic.isObserved, server.pointee.fd >= 0, let info = Linux.pathInfo(server.pointee.fd),
+            info.smoothedRTT > 0
+        {
             endpoint.path.observe(info.cost, now: self.now)
         }
         switch reason {

@@ -2,6 +2,7 @@
 
 import MeshAdminAPI
 import MeshModel
+import MeshProxy
 import Testing
 
 @testable import MeshAgent
@@ -22,7 +23,7 @@ import Testing
     private static func explainer(
         policies: [AuthorizationPolicy] = [], certificate: Bool = true,
         unknown: AgentConfiguration.UnknownDestination = .refuse, service: Service = Self.service,
-        web: Workload = Self.workload("web", "10.201.1.2", node: "n1")
+        web: Workload = Self.workload("web", "10.201.1.2", node: "n1"), ejections: [EndpointEjection] = []
     ) -> Explainer {
         Explainer(
             snapshot: MeshSnapshot(
@@ -37,7 +38,7 @@ import Testing
                 ], services: [service], nodes: [Node(name: "n2", addresses: [ip("10.200.0.2")], tunnelPort: 15008)],
                 policies: policies),
             unknownDestination: unknown, hasCertificate: { _ in certificate },
-            isEnrolled: { $0.name == "web" || $0.name == "near" })
+            isEnrolled: { $0.name == "web" || $0.name == "near" }, ejections: ejections)
     }
 
     @Test(
@@ -50,6 +51,19 @@ import Testing
         #expect(answer.verdict == "allowed")
         #expect(answer.steps.contains { $0.stage == "wire" && $0.outcome == "splice" })
         #expect(answer.steps.contains { $0.stage == "endpoint" && $0.detail.contains("10.201.2.2:8080") })
+    }
+
+    @Test func anEndpointThatIsSetAsideIsTold() throws {
+        let ejection = EndpointEjection(
+            service: Self.service.id, port: 80, workload: WorkloadID(namespace: "shop", name: "api"),
+            address: SocketAddress(ip: Self.ip("10.201.2.2"), port: 8080), nanosecondsLeft: 12_300_000_000, times: 1)
+        let answer = try Self.explainer(ejections: [ejection]).explain(source: "shop/web", destination: "api:80")
+        let step = try #require(answer.steps.first { $0.outcome == "ejected" })
+        #expect(step.detail.contains("shop/api at 10.201.2.2:8080") && step.detail.contains("13 s"))
+        // It is about the service; by its own address the workload is reached as ever.
+        let direct = try Self.explainer(ejections: [ejection]).explain(
+            source: "shop/web", destination: "10.201.2.2:8080")
+        #expect(!direct.steps.contains { $0.outcome == "ejected" })
     }
 
     @Test func aDenialNamesPolicyAndRule() throws {

@@ -2,6 +2,7 @@
 
 import MeshAdminAPI
 import MeshModel
+import MeshProxy
 
 /// Says what would happen to a connection, step by step, from the state that the data plane itself uses.
 package struct Explainer {
@@ -11,15 +12,19 @@ package struct Explainer {
     private let hasCertificate: (SPIFFEID) -> Bool
     /// Whether a workload is enrolled on this node.
     private let isEnrolled: (WorkloadID) -> Bool
+    /// Endpoints that the data plane has set aside.
+    private let ejections: [EndpointEjection]
 
     package init(
         snapshot: MeshSnapshot, unknownDestination: AgentConfiguration.UnknownDestination,
-        hasCertificate: @escaping (SPIFFEID) -> Bool, isEnrolled: @escaping (WorkloadID) -> Bool
+        hasCertificate: @escaping (SPIFFEID) -> Bool, isEnrolled: @escaping (WorkloadID) -> Bool,
+        ejections: [EndpointEjection] = []
     ) {
         self.snapshot = snapshot
         self.unknownDestination = unknownDestination
         self.hasCertificate = hasCertificate
         self.isEnrolled = isEnrolled
+        self.ejections = ejections
     }
 
     /// - Throws: ``ErrorResponse`` when the source or the destination cannot be understood.
@@ -112,6 +117,12 @@ package struct Explainer {
             let all = self.snapshot.workloads(backing: service)
             let healthy = all.filter(\.isHealthy).count
             answer.add("service", "resolved", "service \(service): \(healthy) of \(all.count) endpoints healthy")
+            for ejection in self.ejections where ejection.service == service {
+                answer.add(
+                    "service", "ejected",
+                    "\(ejection.workload) at \(ejection.address): connections failed; used only if no other endpoint"
+                        + " is left for \(ejection.secondsLeft) s more")
+            }
             answer.add("traffic", "applies", self.snapshot.service(service)?.trafficFigures ?? [:])
         }
         guard let workload = route.workload else {

@@ -103,6 +103,7 @@ struct Inventory: AdminBackend {
 
     func services() async -> [ServiceSummary] {
         guard let snapshot = await self.views.snapshot else { return [] }
+        let ejections = Dictionary(grouping: self.proxy.ejections, by: \.service)
         return snapshot.services.map { service in
             ServiceSummary(
                 namespace: service.id.namespace, name: service.id.name, hostname: service.hostname,
@@ -112,7 +113,10 @@ struct Inventory: AdminBackend {
                     workload.addresses.filter(\.isIPv4).map { address in
                         .init(
                             workload: workload.id.description, node: workload.node, address: address.description,
-                            isHealthy: workload.isHealthy)
+                            isHealthy: workload.isHealthy,
+                            ejectedSeconds: ejections[service.id]?
+                                .filter { $0.workload == workload.id && $0.address.ip == address }
+                                .map(\.secondsLeft).max())
                     }
                 }, traffic: service.trafficFigures)
         }
@@ -130,7 +134,8 @@ struct Inventory: AdminBackend {
         let held = await self.views.heldCertificates
         return try Explainer(
             snapshot: snapshot, unknownDestination: self.settings.unknownDestination,
-            hasCertificate: { held.contains($0) }, isEnrolled: { enrolled.contains($0) }
+            hasCertificate: { held.contains($0) }, isEnrolled: { enrolled.contains($0) },
+            ejections: self.proxy.ejections
         ).explain(source: source, destination: destination)
     }
 

@@ -54,6 +54,7 @@ extension ServiceSummary: TableDisplayable {
         let ports = self.ports.map { $0.port == $0.targetPort ? "\($0.port)" : "\($0.port)->\($0.targetPort)" }
         let endpoints = self.endpoints.map {
             "\($0.workload)@\($0.node)=\($0.address)" + ($0.isHealthy ? "" : "(unhealthy)")
+                + ($0.ejectedSeconds.map { "(ejected for \($0)s)" } ?? "")
         }
         return [
             Cell(self.namespace), Cell(self.name), Cell(self.addresses), Cell(ports),

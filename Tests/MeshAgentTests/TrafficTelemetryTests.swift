@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Logging
+import MeshModel
+import MeshProxy
+import MeshTelemetry
+import Testing
+
+@testable import MeshAgent
+
+@Suite struct TrafficTelemetryTests {
+    @Test func everyLimitHasItsCounterFromTheBegin() throws {
+        let telemetry = try ConnectionTelemetry(accessLog: nil)
+        telemetry.watch(
+            Proxy(
+                configuration: ProxyConfiguration(loops: 1, tunnelListener: nil),
+                hooks: ProxyHooks(originalDestination: { _, _ in nil }), logger: Logger(label: "test")))
+        let text = telemetry.registry.render()
+        for limit in TrafficStatistics.Limit.allCases {
+            #expect(text.contains("nodemesh_limit_refusals_total{limit=\"\(limit.rawValue)\"} 0"))
+        }
+        for name in ["flow_pauses_total", "retries_total", "retries_denied_total"] {
+            #expect(text.contains("nodemesh_\(name) 0"))
+        }
+        for name in ["endpoint_ejections_total", "endpoints_ejected", "service_connections"] {
+            #expect(text.contains("# TYPE nodemesh_\(name) "))
+        }
+    }
+}
