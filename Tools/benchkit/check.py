@@ -16,6 +16,8 @@ BULK = 20_000_000
 # What `load ping` sends.
 MARK = b"p" * 64
 ALL_PROTOCOLS = 3
+# Packets that must have crossed the link.
+ENOUGH, ATTEMPTS = 10, 10
 
 
 def claims(world, peer):
@@ -25,9 +27,16 @@ def claims(world, peer):
               succeeds(lambda: world.execute("client", [world.load, "verify", address, port, BULK], 60)))]
     if peer.destination() != "server":
         return found
-    packets, has_mark = watch_link(lambda: world.execute("client", [world.load, "ping", address, port, 1, 64, 0.3], 30))
+    packets, has_mark = 0, False
+    # On a busy machine hardly anything may get through in so short a time.
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(LabError):
+            more, seen = watch_link(lambda: world.execute("client", [world.load, "ping", address, port, 1, 64, 0.3], 60))
+            packets, has_mark = packets + more, has_mark or seen
+        if packets > ENOUGH:
+            break
     if peer.encrypts:
-        found.append(("the link between the nodes carries it, and shows none of it", packets > 10 and not has_mark))
+        found.append(("the link between the nodes carries it, and shows none of it", packets > ENOUGH and not has_mark))
     else:
         found.append(("the link between the nodes shows it (the control of that check)", has_mark))
     if peer.tunnel():

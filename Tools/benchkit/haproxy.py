@@ -50,7 +50,7 @@ class HAProxy(Peer):
 
 
 class HAProxyLocal(HAProxy):
-    """Its heuristics seldom choose to splice between local sockets, which fill its buffers in few reads."""
+    """HAProxy 2.6 was seen to copy between local sockets with this option, whatever its buffers held."""
 
     name, title, group = "haproxy-local", "HAProxy, splice-auto", LOCAL
     setting = "one proxy, no TLS, option splice-auto"

@@ -36,7 +36,7 @@ enum {
     OPENING = 64, // connections that `idle` opens at a time
 };
 
-static const uint64_t SECOND = 1000000000, WARM_UP = 200000000, PATIENCE = 5000000000;
+static const uint64_t SECOND = 1000000000, WARM_UP = 200000000, PATIENCE = 10000000000;
 
 static void fail(const char *what)
 {
