@@ -51,9 +51,7 @@ final class EndpointTable: Sendable {
     func prune(_ snapshot: MeshSnapshot) {
         self.state.withLock { state in
             for (key, endpoint) in state.endpoints
-            where snapshot.service(key.service) == nil
-                || snapshot.workload(key.workload)?.addresses.contains(key.address.ip) != true
-            {
+            where !Self.isCurrent(key, snapshot) {
                 endpoint.service.forget(key)
                 state.endpoints[key] = nil
             }
@@ -63,6 +61,13 @@ final class EndpointTable: Sendable {
             }
             for name in state.paths.keys where snapshot.node(name) == nil { state.paths[name] = nil }
         }
+    }
+
+    private static func isCurrent(_ key: Key, _ snapshot: MeshSnapshot) -> Bool {
+        guard snapshot.service(key.service) != nil, let workload = snapshot.workload(key.workload),
+            workload.addresses.contains(key.address.ip), let ports = workload.services[key.service]
+        else { return false }
+        return ports.contains { $0.servicePort == key.port && $0.targetPort == key.address.port }
     }
 
     /// The endpoints that are set aside.

@@ -84,6 +84,8 @@ extension LoopCore {
                 self.sides[index].pointee.flags.remove(.metered)
             }
         }
+        // What it waited for may not hold any more.
+        if connection.traffic.pausedUntil != 0 { self.makeReady(connection) }
     }
 
     /// Moves bytes from a side to the other one as fast as its workloads may. Over the limit nothing more is read, so

@@ -57,6 +57,9 @@ final class SharedBucket: Sendable {
         self.update { $0.spend(count, rate: rate, now: now) }
     }
 
+    /// Forgets what is owed.
+    func fill() { self.fullAt.store(0, ordering: .relaxed) }
+
     func wait(now: UInt64) -> UInt64 { TokenBucket(fullAt: self.fullAt.load(ordering: .relaxed)).wait(now: now) }
 
     private func update<T>(_ body: (inout TokenBucket) -> T) -> T {

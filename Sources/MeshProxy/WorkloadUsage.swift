@@ -36,7 +36,9 @@ final class WorkloadUsage: Sendable {
     func update(_ limits: WorkloadLimits?) {
         self.limits.withLock { $0 = limits }
         self.hasLimits.store(limits != nil, ordering: .relaxed)
-        self.byteRate.store(limits?.bytesPerSecond.map { max(1, $0) } ?? 0, ordering: .relaxed)
+        let rate = limits?.bytesPerSecond.map { max(1, $0) } ?? 0
+        // A debt is a time; at another rate it would be another one.
+        if self.byteRate.exchange(rate, ordering: .relaxed) != rate { self.bytes.fill() }
     }
 
     private var current: WorkloadLimits? {

@@ -113,7 +113,9 @@ extension DestinationRuleResource.LocalitySetting {
 extension DestinationRuleResource.Outliers {
     fileprivate static func read(_ object: ObjectReader) -> Self {
         let result = Self(
-            consecutiveLocalOriginFailures: object.optional("consecutiveLocalOriginFailures")?.limit,
+            // 0: nothing is set aside.
+            consecutiveLocalOriginFailures: object.optional("consecutiveLocalOriginFailures")?
+                .integer(in: 0...Int(UInt32.max)).map { UInt32(truncatingIfNeeded: $0) },
             baseEjectionTime: object.optional("baseEjectionTime")?.duration,
             maxEjectionPercent: object.optional("maxEjectionPercent")?.integer(in: 1...100).map {
                 UInt32(truncatingIfNeeded: $0)

@@ -110,7 +110,6 @@ struct TrafficPolicyCodecTests {
             ("destination_policy.connects_per_second", policy { $0.connectsPerSecond = 0 }),
             ("destination_policy.connect_timeout_ms", policy { $0.connectTimeoutMs = 0 }),
             ("destination_policy.connect_timeout_ms", policy { $0.connectTimeoutMs = .max }),
-            ("\(outliers).consecutive_failures", policy { $0.outlierDetection.consecutiveFailures = 0 }),
             ("\(outliers).base_ejection_time_ms", policy { $0.outlierDetection.baseEjectionTimeMs = 0 }),
             ("\(outliers).max_ejection_time_ms", policy { $0.outlierDetection.maxEjectionTimeMs = 86_400_001 }),
             ("\(outliers).max_ejection_time_ms", policy { $0.outlierDetection.maxEjectionTimeMs = 1 }),

@@ -162,8 +162,8 @@ import Testing
         ("outlierDetection: {maxEjectionPercent: 101}", "outlierDetection.maxEjectionPercent", "from 1 to 100"),
         ("outlierDetection: {maxEjectionPercent: 0}", "outlierDetection.maxEjectionPercent", "from 1 to 100"),
         (
-            "outlierDetection: {consecutiveLocalOriginFailures: 0}", "outlierDetection.consecutiveLocalOriginFailures",
-            "from 1"
+            "outlierDetection: {consecutiveLocalOriginFailures: -1}", "outlierDetection.consecutiveLocalOriginFailures",
+            "from 0"
         ),
         (
             "outlierDetection: {splitExternalLocalOriginErrors: false}",

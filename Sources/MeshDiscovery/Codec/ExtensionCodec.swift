@@ -79,7 +79,7 @@ extension OutlierDetection {
         _ message: Nodemesh_V1_DestinationPolicy.OutlierDetection, _ place: String
     ) throws(ResourceError) {
         self.init(
-            consecutiveFailures: try Field.figure(message.consecutiveFailures, "\(place).consecutive_failures"),
+            consecutiveFailures: message.consecutiveFailures,
             baseEjectionTime: try Field.milliseconds(message.baseEjectionTimeMs, "\(place).base_ejection_time_ms"),
             maxEjectionTime: try Field.milliseconds(message.maxEjectionTimeMs, "\(place).max_ejection_time_ms"),
             maxEjectionPercent: try Field.figure(message.maxEjectionPercent, "\(place).max_ejection_percent"))
