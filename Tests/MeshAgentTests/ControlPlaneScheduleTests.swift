@@ -155,8 +155,9 @@ struct ControlPlaneCertificateManagerTests {
         manager.retryMissing()
         #expect(await clock.advance { published.withLock { $0.count } == 1 })
         #expect(manager.summaries(node: "n1").map(\.state) == ["valid"])
-        #expect(await clock.advance(in: .seconds(30)) { published.withLock { $0.count } == 2 })
-        #expect(published.withLock { Set($0.flatMap(\.values)).count } == 2)
+        // On a busy machine time may run past the end of the first one before the second is there.
+        #expect(
+            await clock.advance(in: .seconds(30)) { published.withLock { Set($0.flatMap(\.values)).count } == 2 })
         // A certificate for another name is not taken.
         plane.state.withLock { state in
             state.sign = { csr, _ in
