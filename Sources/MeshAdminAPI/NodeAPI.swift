@@ -82,10 +82,12 @@ package struct EnrolRequest: Codable, Sendable, Hashable {
     package var networkNamespace: String?
     /// nil: every global address of the network namespace.
     package var addresses: [String]?
+    /// Share in endpoint choice, from 1 to 1000000; nil: 1.
+    package var weight: Int?
 
     package init(
         namespace: String, name: String, serviceAccount: String, labels: [String: String], cgroup: String,
-        networkNamespace: String? = nil, addresses: [String]? = nil
+        networkNamespace: String? = nil, addresses: [String]? = nil, weight: Int? = nil
     ) {
         self.namespace = namespace
         self.name = name
@@ -94,6 +96,7 @@ package struct EnrolRequest: Codable, Sendable, Hashable {
         self.cgroup = cgroup
         self.networkNamespace = networkNamespace
         self.addresses = addresses
+        self.weight = weight
     }
 }
 

@@ -74,7 +74,8 @@ struct AgentParts: Sendable {
                     workloads: entries.map { entry in
                         WorkloadRegistration(
                             id: entry.id, serviceAccount: entry.request.serviceAccount, labels: entry.request.labels,
-                            addresses: entry.workload.addresses)
+                            addresses: entry.workload.addresses,
+                            weight: UInt32(clamping: entry.request.weight ?? 1))
                     }))
         }
         let refusals = RefusalList()

@@ -82,10 +82,12 @@ package struct WorkloadRecord: Hashable, Sendable {
     package var labels: [String: String]
     package var addresses: [IPAddress]
     package var isHostNetwork: Bool
+    /// Share in endpoint choice.
+    package var weight: UInt32
 
     package init(
         id: WorkloadID, node: String, serviceAccount: String, labels: [String: String], addresses: [IPAddress],
-        isHostNetwork: Bool = false
+        isHostNetwork: Bool = false, weight: UInt32 = 1
     ) {
         self.id = id
         self.node = node
@@ -93,6 +95,7 @@ package struct WorkloadRecord: Hashable, Sendable {
         self.labels = labels
         self.addresses = addresses
         self.isHostNetwork = isHostNetwork
+        self.weight = weight
     }
 }
 

@@ -46,6 +46,9 @@ enum Schema {
         migrator.registerMigration("2 localities") { db in
             try db.execute(sql: "ALTER TABLE nodes ADD COLUMN locality TEXT NOT NULL DEFAULT ''")
         }
+        migrator.registerMigration("3 weights") { db in
+            try db.execute(sql: "ALTER TABLE workloads ADD COLUMN weight INTEGER NOT NULL DEFAULT 1")
+        }
         return migrator
     }
 }

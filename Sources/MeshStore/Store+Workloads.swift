@@ -128,7 +128,8 @@ extension Store {
                 serviceAccount: row["serviceAccount"],
                 labels: (try? JSONDecoder().decode([String: String].self, from: Data((row["labels"] as String).utf8)))
                     ?? [:],
-                addresses: Self.decodeAddresses(row["addresses"]), isHostNetwork: row["hostNetwork"])
+                addresses: Self.decodeAddresses(row["addresses"]), isHostNetwork: row["hostNetwork"],
+                weight: UInt32(clamping: row["weight"] as Int))
         }
     }
 
@@ -138,12 +139,12 @@ extension Store {
         let labels = String(decoding: try encoder.encode(workload.labels), as: UTF8.self)
         try db.execute(
             sql: """
-                INSERT INTO workloads (namespace, name, node, serviceAccount, labels, addresses, hostNetwork)
-                VALUES (?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO workloads (namespace, name, node, serviceAccount, labels, addresses, hostNetwork, weight)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
                 """,
             arguments: [
                 workload.id.namespace, workload.id.name, workload.node, workload.serviceAccount, labels,
-                Self.encodeAddresses(workload.addresses), workload.isHostNetwork,
+                Self.encodeAddresses(workload.addresses), workload.isHostNetwork, Int(workload.weight),
             ])
     }
 }

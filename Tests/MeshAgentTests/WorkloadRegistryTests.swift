@@ -46,6 +46,15 @@ import Testing
         #expect(fixture.plane.attached.isEmpty)
     }
 
+    @Test(arguments: [0, -1, 1_000_001])
+    func weightsThatAreNone(_ weight: Int) async throws {
+        let fixture = try await Fixture.started()
+        var request = EnrolRequest.named("web")
+        request.weight = weight
+        let error = await #expect(throws: EnrolmentError.self) { try await fixture.registry.enrol(request) }
+        #expect(error?.code == .invalid)
+    }
+
     @Test func nothingStaysWhenTheKernelRefuses() async throws {
         let fixture = try await Fixture.started()
         fixture.plane.refuses.withLock { $0 = true }

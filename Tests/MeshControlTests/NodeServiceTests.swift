@@ -102,10 +102,12 @@ import X509
         badLabel.labels = ["": "x"]
         var noAddress = registration("none", address: "10.0.0.3")
         noAddress.addresses = []
+        var heavy = registration("heavy", address: "10.0.0.6")
+        heavy.weight = 1_000_001
         let bad = [
             registration("UPPER", address: "10.0.0.4"), registration("virtual", address: "240.240.1.1"),
             registration("loop", address: "127.0.0.1"), registration("text", address: "ten"),
-            registration("account", address: "10.0.0.5", account: "a/b"), badLabel, noAddress,
+            registration("account", address: "10.0.0.5", account: "a/b"), badLabel, noAddress, heavy,
             registration("multicast", address: "224.0.0.1"),
         ]
         let response = try await fixture.plane.nodes.sync(
@@ -120,6 +122,7 @@ import X509
         let faults: [(inout Nodemesh_V1_SyncWorkloadsRequest) -> Void] = [
             { $0.tunnelPort = 0 }, { $0.tunnelPort = 65_536 }, { $0.nodeAddresses = [] },
             { $0.nodeAddresses = ["0.0.0.0"] }, { $0.nodeAddresses = ["somewhere"] },
+            { $0.locality = "eu//rack" },
             {
                 $0.workloads = Array(
                     repeating: registration("w", address: "10.0.0.1"), count: RegistrationReader.maximumWorkloads + 1)

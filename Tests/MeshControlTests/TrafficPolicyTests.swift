@@ -132,7 +132,8 @@ import Testing
     @Test func aNodeThatMovesTakesItsWorkloadsAlong() async throws {
         let fixture = try await Fixture()
         let (n1, n2) = (try await fixture.joined("n1"), try await fixture.joined("n2"))
-        let web = registration("web", address: "10.0.0.1")
+        var web = registration("web", address: "10.0.0.1")
+        web.weight = 7
         try await self.register("n1", "eu", [web], in: fixture, as: n1)
         try await self.register("n2", "us", [registration("api", address: "10.0.0.2")], in: fixture, as: n2)
         // One that nobody registers is where its node is, unless it says where.
@@ -149,6 +150,8 @@ import Testing
         func places() throws -> [String: String] {
             try receiver.snapshot().workloads.reduce(into: [:]) { $0[$1.id.name] = $1.locality.description }
         }
+        #expect(try receiver.snapshot().workload(WorkloadID(namespace: "shop", name: "web"))?.capacity == 7)
+        #expect(try receiver.snapshot().workload(self.api)?.capacity == 1)
         #expect(try places() == ["web": "eu", "api": "us", "vm": "eu", "far": "ap/ap-2"])
         try await self.register("n1", "eu/eu-1b", [web], in: fixture, as: n1)
         #expect(

@@ -32,6 +32,9 @@ import Testing
         #expect(try await self.register([b, a], on: node, in: store).changed == false)
         #expect(try await self.register([b], on: node, in: store).changed)
         #expect(try await store.workloads() == [b])
+        let heavy = try workload("b", node: "n1", address: "10.0.0.2", weight: 9)
+        #expect(try await self.register([heavy], on: node, in: store).changed)
+        #expect(try await store.workloads() == [heavy])
     }
 
     @Test func aMoveIsAChange() async throws {

@@ -33,11 +33,11 @@ func service(_ name: String, json: String = "{}", address: VirtualAddress = .aut
 func key(_ name: String) -> ResourceKey { ResourceKey(kind: .service, namespace: "shop", name: name) }
 
 func workload(
-    _ name: String, node: String, address: String, account: String = "web", host: Bool = false
+    _ name: String, node: String, address: String, account: String = "web", host: Bool = false, weight: UInt32 = 1
 ) throws -> WorkloadRecord {
     WorkloadRecord(
         id: WorkloadID(namespace: "shop", name: name), node: node, serviceAccount: account, labels: ["app": name],
-        addresses: [try #require(IPAddress(address))], isHostNetwork: host)
+        addresses: [try #require(IPAddress(address))], isHostNetwork: host, weight: weight)
 }
 
 extension Store {

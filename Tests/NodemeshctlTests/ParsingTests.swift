@@ -15,7 +15,9 @@ struct ParsingTests {
         let verb = try self.parse(
             WorkloadEnroll.self,
             "workload enroll --cgroup /sys/fs/cgroup/a --namespace shop --name web --service-account web "
-                + "--label app=web -l v=2 --network-namespace /run/netns/web --address 10.1.0.2 --address fd00::2")
+                + "--label app=web -l v=2 --network-namespace /run/netns/web --address 10.1.0.2 --address fd00::2 "
+                + "--weight 7")
+        #expect(verb.weight == 7)
         #expect(verb.cgroup == "/sys/fs/cgroup/a")
         #expect(verb.namespace == "shop")
         #expect(verb.name == "web")
@@ -23,6 +25,7 @@ struct ParsingTests {
         #expect(verb.address.map(\.description) == ["10.1.0.2", "fd00::2"])
         let least = try self.parse(WorkloadEnroll.self, "workload enrol --pid 12 --name web")
         #expect(least.pid == 12)
+        #expect(least.weight == nil)
         #expect(least.namespace == "default")
         #expect(least.serviceAccount == "default")
     }
@@ -80,7 +83,8 @@ struct ParsingTests {
         "workload enroll --name web --pid 1 --cgroup /x", "workload enroll --name web --pid 0",
         "workload enroll --name WEB --pid 1", "workload enroll --name web --pid 1 --label app",
         "workload enroll --name web --pid 1 --label a=1 --label a=2",
-        "workload enroll --name web --pid 1 --address 10.0.0.300",
+        "workload enroll --name web --pid 1 --address 10.0.0.300", "workload enroll --name web --pid 1 --weight 0",
+        "workload enroll --name web --pid 1 --weight 1000001",
         "workload enroll --name web --pid 1 --network-namespace web", "workload unenroll web",
         "join-token create --ttl 15", "join-token create --ttl -5m", "join-token delete", "node delete",
         "apply", "apply file.yaml", "get", "get svc web -A", "get svc -A -n x", "get svc a/b/c", "get svc a/b -n c",

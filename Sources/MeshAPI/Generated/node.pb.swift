@@ -103,6 +103,9 @@ package nonisolated struct Nodemesh_V1_WorkloadRegistration: Sendable {
 
   package var hostNetwork: Bool = false
 
+  /// Share in endpoint choice; 0: 1.
+  package var weight: UInt32 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -487,7 +490,7 @@ nonisolated extension Nodemesh_V1_SyncWorkloadsRequest: SwiftProtobuf.Message, S
 
 nonisolated extension Nodemesh_V1_WorkloadRegistration: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WorkloadRegistration"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}namespace\0\u{1}name\0\u{3}service_account\0\u{1}labels\0\u{1}addresses\0\u{3}host_network\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}namespace\0\u{1}name\0\u{3}service_account\0\u{1}labels\0\u{1}addresses\0\u{3}host_network\0\u{1}weight\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -501,6 +504,7 @@ nonisolated extension Nodemesh_V1_WorkloadRegistration: SwiftProtobuf.Message, S
       case 4: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.labels) }()
       case 5: try { try decoder.decodeRepeatedStringField(value: &self.addresses) }()
       case 6: try { try decoder.decodeSingularBoolField(value: &self.hostNetwork) }()
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.weight) }()
       default: break
       }
     }
@@ -525,6 +529,9 @@ nonisolated extension Nodemesh_V1_WorkloadRegistration: SwiftProtobuf.Message, S
     if self.hostNetwork != false {
       try visitor.visitSingularBoolField(value: self.hostNetwork, fieldNumber: 6)
     }
+    if self.weight != 0 {
+      try visitor.visitSingularUInt32Field(value: self.weight, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -535,6 +542,7 @@ nonisolated extension Nodemesh_V1_WorkloadRegistration: SwiftProtobuf.Message, S
     if lhs.labels != rhs.labels {return false}
     if lhs.addresses != rhs.addresses {return false}
     if lhs.hostNetwork != rhs.hostNetwork {return false}
+    if lhs.weight != rhs.weight {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -24,16 +24,19 @@ package struct WorkloadRegistration: Sendable, Hashable {
     package var labels: [String: String]
     package var addresses: [IPAddress]
     package var isHostNetwork: Bool
+    /// Share in endpoint choice.
+    package var weight: UInt32
 
     package init(
         id: WorkloadID, serviceAccount: String, labels: [String: String], addresses: [IPAddress],
-        isHostNetwork: Bool = false
+        isHostNetwork: Bool = false, weight: UInt32 = 1
     ) {
         self.id = id
         self.serviceAccount = serviceAccount
         self.labels = labels
         self.addresses = addresses
         self.isHostNetwork = isHostNetwork
+        self.weight = weight
     }
 }
 

@@ -231,6 +231,9 @@ package actor WorkloadRegistry {
             throw EnrolmentError(
                 .invalid, "labels: at most 64, keys of 1 to 317 bytes, values of at most 63 bytes")
         }
+        if let weight = request.weight, !(1...1_000_000).contains(weight) {
+            throw EnrolmentError(.invalid, "weight: \(weight) is not from 1 to 1000000")
+        }
         return WorkloadID(namespace: request.namespace, name: request.name)
     }
 }

@@ -41,6 +41,14 @@ package enum Values {
         }
     }
 
+    /// A share in endpoint choice.
+    package static func weight(_ text: String) throws -> Int {
+        guard let weight = Int(text), (1...1_000_000).contains(weight) else {
+            throw ValidationError("'\(text)' is not a weight: use a whole number from 1 to 1000000.")
+        }
+        return weight
+    }
+
     package static func address(_ text: String) throws -> IPAddress {
         guard let address = IPAddress(text) else { throw ValidationError("'\(text)' is not an IP address.") }
         return address

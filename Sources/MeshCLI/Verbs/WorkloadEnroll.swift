@@ -11,8 +11,8 @@ package struct WorkloadEnroll: AsyncParsableCommand {
         commandName: "enroll",
         abstract: "Bring a workload of this node into the mesh.",
         discussion: """
-            Works while the workload runs; open connections are left alone, new ones are captured. Enrolling again \
-            under the same name with other values changes it.
+            Works while the workload runs; open connections are left alone, new ones are captured. To change \
+            what is said here, unenroll it first.
 
             EXAMPLES
               nodemeshctl workload enroll --pid 4711 --name web --label app=web
@@ -60,6 +60,11 @@ package struct WorkloadEnroll: AsyncParsableCommand {
         transform: Values.address)
     package var address: [IPAddress] = []
 
+    @Option(
+        help: "Its share of the connections to the services it backs, from 1 to 1000000. (default: 1)",
+        transform: Values.weight)
+    package var weight: Int?
+
     @OptionGroup(title: "Output") package var output: OutputOptions
     @OptionGroup(title: "Node") package var node: NodeOptions
 
@@ -84,7 +89,7 @@ package struct WorkloadEnroll: AsyncParsableCommand {
             namespace: self.namespace, name: self.name, serviceAccount: self.serviceAccount,
             labels: Dictionary(self.label.map { ($0.key, $0.value) }, uniquingKeysWith: { _, last in last }),
             cgroup: cgroup, networkNamespace: self.networkNamespace,
-            addresses: self.address.isEmpty ? nil : self.address.map(\.description))
+            addresses: self.address.isEmpty ? nil : self.address.map(\.description), weight: self.weight)
         let client = self.node.client
         let body = try await client.send(
             APIRequest(.post, "/v1/workloads", body: client.encode(request), contentType: "application/json"))

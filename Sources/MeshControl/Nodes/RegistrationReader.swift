@@ -11,6 +11,7 @@ struct RegistrationReader {
     static let maximumWorkloads = 4096
     private static let maximumAddresses = 16
     private static let maximumLabels = 64
+    private static let maximumWeight: UInt32 = 1_000_000
 
     /// Addresses that belong to services.
     let virtualPrefix: IPPrefix
@@ -67,11 +68,15 @@ struct RegistrationReader {
         guard (1...Self.maximumAddresses).contains(addresses.count) else {
             return self.refuse(id, "a workload has 1 to \(Self.maximumAddresses) addresses, not \(addresses.count)")
         }
+        guard registration.weight <= Self.maximumWeight else {
+            return self.refuse(id, "the weight \(registration.weight) is more than \(Self.maximumWeight)")
+        }
         self.workloads.append(
             WorkloadRecord(
                 id: id, node: node,
                 serviceAccount: registration.serviceAccount.isEmpty ? "default" : registration.serviceAccount,
-                labels: registration.labels, addresses: addresses, isHostNetwork: registration.hostNetwork))
+                labels: registration.labels, addresses: addresses, isHostNetwork: registration.hostNetwork,
+                weight: max(1, registration.weight)))
     }
 
     private mutating func refuse(_ id: WorkloadID, _ reason: String) {
