@@ -18,7 +18,9 @@ extension DestinationPolicy {
         result["maxPending"] = self.maxPending.map { "\($0)" }
         result["connectsPerSecond"] = self.connectsPerSecond.map { "\($0)" }
         result["connectTimeout"] = self.connectTimeout?.shortText
-        if let detection = self.outlierDetection {
+        if let detection = self.outlierDetection, detection.consecutiveFailures == 0 {
+            result["ejectAfter"] = "never"
+        } else if let detection = self.outlierDetection {
             result["ejectAfter"] = "\(detection.consecutiveFailures)"
             result["ejectFor"] = "\(detection.baseEjectionTime.shortText)..\(detection.maxEjectionTime.shortText)"
             result["ejectAtMost"] = "\(detection.maxEjectionPercent)%"

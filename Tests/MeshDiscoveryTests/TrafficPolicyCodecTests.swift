@@ -29,6 +29,7 @@ struct TrafficPolicyCodecTests {
     @Test(arguments: [
         nil, DestinationPolicy(), Self.policy, DestinationPolicy(maxPending: 7),
         DestinationPolicy(outlierDetection: OutlierDetection()),
+        DestinationPolicy(outlierDetection: OutlierDetection(consecutiveFailures: 0)),
     ])
     func `a service's policy survives the wire`(policy: DestinationPolicy?) throws {
         var service = Sample.service()

@@ -82,6 +82,16 @@ import Testing
         #expect(Locality(text) == nil)
     }
 
+    @Test func figuresAreThoseThatAreDeclared() {
+        #expect(DestinationPolicy().figures.isEmpty && WorkloadLimits().figures.isEmpty)
+        #expect(LoadBalancing(preference: [.zone]).figures.isEmpty)
+        #expect(LoadBalancing(preference: [.node], mode: .strict).figures == ["only": "node"])
+        #expect(
+            DestinationPolicy(maxPending: 4, connectTimeout: .milliseconds(1500)).figures
+                == ["maxPending": "4", "connectTimeout": "1500ms"])
+        #expect(WorkloadLimits(bytesPerSecond: 1 << 40).figures == ["bytesPerSecond": "1099511627776"])
+    }
+
     @Test func aNodeIsWhereItWasToldOrWhereItsWorkloadsAre() throws {
         let here = try workload("shop/web", at: ["10.0.1.1"]) { $0.locality = Locality(region: "eu") }
         let there = try workload("shop/api", at: ["10.0.2.1"], node: "b") { $0.locality = Locality(region: "us") }

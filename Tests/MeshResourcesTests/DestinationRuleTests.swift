@@ -74,6 +74,14 @@ import Testing
         #expect(try self.make("host: api\ntrafficPolicy: {loadBalancer: {simple: LEAST_CONN}}").loadBalancing == nil)
     }
 
+    @Test func outlierDetectionCanBeTurnedOff() throws {
+        let policy = try self.make(
+            "host: api\ntrafficPolicy: {outlierDetection: {consecutiveLocalOriginFailures: 0}}"
+        ).policy
+        #expect(policy.outlierDetection?.consecutiveFailures == 0)
+        #expect(policy.figures == ["ejectAfter": "never"])
+    }
+
     @Test(arguments: [
         ("{}", LoadBalancing(preference: [.region, .zone, .subzone], mode: .failover)),
         ("{enabled: true}", LoadBalancing(preference: [.region, .zone, .subzone], mode: .failover)),

@@ -280,6 +280,7 @@ package nonisolated struct Nodemesh_V1_DestinationPolicy: Sendable {
     // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
     // methods supported on all messages.
 
+    /// 0: no endpoint is ever set aside.
     package var consecutiveFailures: UInt32 = 0
 
     package var baseEjectionTimeMs: UInt64 = 0
