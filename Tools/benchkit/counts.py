@@ -20,6 +20,8 @@ from .steps import COUNTS, named
 from .world import network
 
 SECONDS = 1
+# A second is short on a busy machine.
+ATTEMPTS = 3
 # Of each step: what its figures are called, and how many of them a run's amount is.
 LOADS = (("stream1", "mb", lambda figures: figures["gigabytes"] * 1000),
          ("short", "connection", lambda figures: figures["operations"]))
@@ -30,13 +32,22 @@ def samples(world, peer):
     sample = {"peer": peer.name, "step": COUNTS, "repetition": 1, "workers": peer.workers, "figures": {}, "calls": {}}
     for step, unit, amount in LOADS:
         if not tools.missing(["strace"]):
-            total, by_name, done = observe(world, peer, named(step), amount, trace)
+            total, by_name, done = observe_again(world, peer, named(step), amount, trace)
             sample["figures"][f"calls_per_{unit}"] = total / done
             sample["calls"][unit] = {name: round(count / done, 3) for name, count in most(by_name)}
         if counts_instructions():
-            total, _, done = observe(world, peer, named(step), amount, instructions)
+            total, _, done = observe_again(world, peer, named(step), amount, instructions)
             sample["figures"][f"instructions_per_{unit}"] = total / done
     yield sample
+
+
+def observe_again(world, peer, step, amount, observer):
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return observe(world, peer, step, amount, observer)
+        except (LabError, ValueError):
+            if attempt == ATTEMPTS:
+                raise
 
 
 def observe(world, peer, step, amount, observer):
