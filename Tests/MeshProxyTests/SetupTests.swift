@@ -8,14 +8,6 @@ import Testing
 
 /// How connections begin, and all the ways in which they do not.
 @Suite(.serialized) struct SetupTests {
-    /// Nobody listens there.
-    private func closedAddress() throws -> SocketAddress {
-        let listener = try Linux.tcpListener(at: .loopback(port: 0))
-        let address = SocketAddress(try Linux.localEndpoint(listener.raw))
-        _ = consume listener
-        return address
-    }
-
     /// Dials, and expects a reset.
     private func expectReset(_ mesh: TestMesh, _ address: SocketAddress) async throws {
         let wire = try mesh.dial(address)
@@ -45,8 +37,10 @@ import Testing
     ) async throws {
         let mesh = try TestMesh()
         try mesh.update(destination: way.destination)
-        try await self.expectReset(mesh, try self.closedAddress())
+        let dead = try ClosedPort()
+        try await self.expectReset(mesh, dead.address)
         #expect(try await mesh.a.closed(1)[0].reason == .connectRefused)
+        _ = consume dead
     }
 
     @Test func `an unknown destination is refused, or passed through when configured`() async throws {
@@ -150,7 +144,7 @@ import Testing
         let app = try App.echo()
         let mesh = try TestMesh()
         let virtual = try #require(IPAddress("240.240.0.1"))
-        let dead = try self.closedAddress()
+        let dead = try ClosedPort()
         try mesh.update { workloads, services, nodes in
             let service = NamespacedName(namespace: "prod", name: "api")
             let ports = [PortMapping(servicePort: 80, targetPort: app.address.port)]
@@ -162,7 +156,7 @@ import Testing
             lost.capacity = 1000
             workloads[1].services = [service: ports]
             workloads.append(lost)
-            nodes.append(Node(name: "dead", addresses: [dead.ip], tunnelPort: dead.port))
+            nodes.append(Node(name: "dead", addresses: [dead.address.ip], tunnelPort: dead.address.port))
         }
         for _ in 0..<5 {
             let wire = try mesh.dial(SocketAddress(ip: virtual, port: 80))
@@ -171,6 +165,7 @@ import Testing
         }
         #expect(mesh.a.opened.count == 5)
         #expect(mesh.a.opened.allSatisfy { $0.destinationWorkload == TestMesh.server && $0.service?.name == "api" })
+        _ = consume dead
     }
 
     @Test func `a connection waits for its certificate, then goes on`() async throws {

@@ -25,14 +25,6 @@ import Testing
         Endpoint(id: WorkloadID(namespace: "prod", name: name), address: address, node: nil, capacity: capacity)
     }
 
-    /// Nobody listens there.
-    private func closedAddress() throws -> SocketAddress {
-        let listener = try Linux.tcpListener(at: .loopback(port: 0))
-        let address = SocketAddress(try Linux.localEndpoint(listener.raw))
-        _ = consume listener
-        return address
-    }
-
     private func update(
         _ mesh: TestMesh, _ endpoints: [Endpoint], _ policy: DestinationPolicy? = nil,
         limits: [WorkloadID: WorkloadLimits] = [:], isCertified: Bool = true, more: [Node] = []
@@ -65,7 +57,13 @@ import Testing
     private func ask(_ mesh: TestMesh, _ address: SocketAddress = TrafficTests.virtual) async throws -> Wire {
         let wire = try mesh.dial(address)
         try wire.write("hello")
-        #expect(try await onThread { try wire.read(exactly: 5) } == Array("hello".utf8))
+        do {
+            #expect(try await onThread { try wire.read(exactly: 5) } == Array("hello".utf8))
+        } catch {
+            let records = (try? await mesh.a.closed(1)) ?? []
+            Issue.record("\(error): \(records.suffix(2).map { "\($0.reason as Any) \($0.detail ?? "")" })")
+            throw error
+        }
         return wire
     }
 
@@ -88,13 +86,13 @@ import Testing
     @Test(arguments: [false, true]) func `an endpoint that refuses is set aside, and nobody waits for it any more`(
         isTunnel: Bool
     ) async throws {
-        let (app, dead) = (try App.echo(), try self.closedAddress())
+        let (app, dead) = (try App.echo(), try ClosedPort())
         let mesh = try TestMesh()
         try mesh.b.proxy.attach(Self.second, key: 9, namespace: nil)
         let node = isTunnel ? "b" : nil
         let endpoints = [
             Endpoint(id: TestMesh.server, address: app.address, node: node),
-            Endpoint(id: Self.second, address: dead, node: node),
+            Endpoint(id: Self.second, address: dead.address, node: node),
         ]
         try self.update(mesh, endpoints, Self.strict)
         var tries = 0
@@ -115,6 +113,7 @@ import Testing
         #expect(mesh.a.proxy.trafficStatistics.retries == retries && mesh.a.proxy.ejections.count == 1)
         try self.update(mesh, [endpoints[0]], Self.strict)
         #expect(mesh.a.proxy.ejections.isEmpty)
+        _ = consume dead
     }
 
     @Test func `an endpoint that resets every connection before it answers is set aside`() async throws {
@@ -140,13 +139,14 @@ import Testing
     }
 
     @Test func `the only endpoint is never set aside`() async throws {
-        let dead = try self.closedAddress()
+        let dead = try ClosedPort()
         let mesh = try TestMesh()
-        try self.update(mesh, [self.endpoint("only", dead)], Self.strict)
+        try self.update(mesh, [self.endpoint("only", dead.address)], Self.strict)
         for count in 1...10 {
             #expect(try await self.refused(mesh, closed: count).reason == .connectRefused)
         }
         #expect(mesh.a.proxy.ejections.isEmpty)
+        _ = consume dead
     }
 
     @Test func `a slow endpoint is avoided`() async throws {
@@ -180,19 +180,20 @@ import Testing
     }
 
     @Test func `retries have a budget, and it is told when that is used up`() async throws {
-        let (app, dead) = (try App.echo(), try self.closedAddress())
+        let (app, dead) = (try App.echo(), try ClosedPort())
         let mesh = try TestMesh {
             $0.retryPercent = 0
             $0.retriesPerSecond = 0
         }
         try self.update(
             mesh,
-            [self.endpoint("well", app.address), self.endpoint("dead", dead, capacity: 1_000_000)],
+            [self.endpoint("well", app.address), self.endpoint("dead", dead.address, capacity: 1_000_000)],
             DestinationPolicy(outlierDetection: OutlierDetection(consecutiveFailures: 0)))
         let record = try await self.refused(mesh)
         #expect(record.reason == .connectRefused)
         #expect(record.detail?.contains("no other endpoint was tried") == true)
         #expect(mesh.a.proxy.trafficStatistics.retriesDenied == 1)
+        _ = consume dead
     }
 
     // MARK: - Limits of a destination
