@@ -100,6 +100,18 @@ struct AgentParts: Sendable {
         case .refuse: proxy.unknownDestination = .refuse
         case .passthrough: proxy.unknownDestination = .passthrough
         }
+        proxy.aead =
+            switch configuration.aead {
+            case .automatic: .automatic
+            case .openssl: .openssl
+            case .ipsecmb: .ipsecmb
+            }
+        proxy.handshakeThreads =
+            configuration.handshakeThreads > 0
+            ? configuration.handshakeThreads : max(1, ProcessInfo.processInfo.activeProcessorCount / 4)
+        proxy.tunnelPool.isReused = configuration.tunnelReuse
+        proxy.tunnelPool.makesSpare = configuration.tunnelAhead
+        proxy.tunnelPool.idleTimeout = .seconds(configuration.tunnelIdleTimeout)
         proxy.maxConnections = configuration.maxConnections > 0 ? configuration.maxConnections : nil
         proxy.connectTimeout = .seconds(configuration.connectTimeout)
         proxy.halfClosedTimeout = .seconds(configuration.halfCloseTimeout)

@@ -5,8 +5,8 @@ package struct TunnelPoolConfiguration: Sendable {
     /// A tunnel carries one connection after the other, where both nodes can do that. Otherwise each connection makes
     /// its own.
     package var isReused = true
-    /// Tunnels made in advance to each destination that connections go to more than once; 0: none, else one at a time.
-    package var spare = 1
+    /// To a destination that connections go to more than once, a tunnel is made in advance when none stands ready.
+    package var makesSpare = true
     /// Tunnels without a connection that are kept per source and destination workload.
     package var maxIdlePerDestination = 64
     /// Tunnels without a connection, of both directions, that a loop keeps.

@@ -61,6 +61,9 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "trace, debug, info, notice, warning or error (default: info).")
     var logLevel: String?
 
+    @Option(name: .customLong("set"), help: "KEY=VALUE: any key of the configuration file; repeatable.")
+    var settings: [String] = []
+
     private static let defaultFile = "/etc/nodemesh/nodemeshd.yaml"
 
     func run() async throws {
@@ -103,6 +106,12 @@ struct Serve: AsyncParsableCommand {
         ]
         for (key, value) in single {
             if let value { flags.append((key, value)) }
+        }
+        for setting in self.settings {
+            guard let equals = setting.firstIndex(of: "=") else {
+                throw ConfigurationError(problems: ["--set \(setting): give KEY=VALUE"])
+            }
+            flags.append((String(setting[..<equals]), String(setting[setting.index(after: equals)...])))
         }
         return flags + self.nodeAddress.map { ("nodeAddresses", $0) }
     }

@@ -17,7 +17,7 @@ import Testing
 
     @Test func `one tunnel carries one connection after the other`() async throws {
         let app = try App.echo()
-        let mesh = try TestMesh { $0.tunnelPool.spare = 0 }
+        let mesh = try TestMesh { $0.tunnelPool.makesSpare = false }
         try mesh.update()
         for number in 0..<20 {
             try await self.talk(mesh, app.address, "connection \(number)")
@@ -39,7 +39,7 @@ import Testing
 
     @Test func `each connection of a tunnel is judged by the policies of its time`() async throws {
         let app = try App.echo()
-        let mesh = try TestMesh { $0.tunnelPool.spare = 0 }
+        let mesh = try TestMesh { $0.tunnelPool.makesSpare = false }
         let identities = [
             TestMesh.client: try mesh.identity(TestMesh.client), TestMesh.server: try mesh.identity(TestMesh.server),
         ]
@@ -75,7 +75,7 @@ import Testing
             _ = try wire.read()
             wire.reset()
         }
-        let mesh = try TestMesh { $0.tunnelPool.spare = 0 }
+        let mesh = try TestMesh { $0.tunnelPool.makesSpare = false }
         try mesh.update()
         for _ in 0..<3 {
             let wire = try mesh.dial(app.address)
@@ -90,7 +90,7 @@ import Testing
 
     @Test func `a tunnel that the peer has given up is replaced and nothing is lost`() async throws {
         let app = try App.echo()
-        let mesh = try TestMesh { $0.tunnelPool.spare = 0 }
+        let mesh = try TestMesh { $0.tunnelPool.makesSpare = false }
         try mesh.update()
         for round in 0..<30 {
             try await self.talk(mesh, app.address, "round \(round)")
@@ -104,7 +104,7 @@ import Testing
 
     @Test func `a new certificate is used at once`() async throws {
         let app = try App.echo()
-        let mesh = try TestMesh { $0.tunnelPool.spare = 0 }
+        let mesh = try TestMesh { $0.tunnelPool.makesSpare = false }
         for round in 1...3 {
             try mesh.update()
             try await self.talk(mesh, app.address)
@@ -170,7 +170,7 @@ import Testing
     @Test func `the number of tunnels that wait is bounded`() async throws {
         let app = try App.echo()
         let mesh = try TestMesh {
-            $0.tunnelPool.spare = 0
+            $0.tunnelPool.makesSpare = false
             $0.tunnelPool.maxIdlePerDestination = 2
         }
         try mesh.update()

@@ -22,6 +22,16 @@ package struct AgentConfiguration: Sendable, Equatable {
     package var locality: Locality = .init()
     /// Event loops; 0: one per processor, at most four.
     package var loops: Int = 0
+    /// Threads for the arithmetic of TLS handshakes; 0: one per four processors, at least one.
+    package var handshakeThreads: Int = 0
+    /// Which library seals and opens tunnels' records.
+    package var aead: AEAD = .automatic
+    /// A tunnel carries one connection after the other between the same two workloads.
+    package var tunnelReuse: Bool = true
+    /// A tunnel is made in advance where connections come often.
+    package var tunnelAhead: Bool = true
+    /// Seconds a tunnel waits for its next connection.
+    package var tunnelIdleTimeout: Int = 60
     package var unknownDestination: UnknownDestination = .refuse
     /// A file, `-` for standard output, or nil for none.
     package var accessLog: String?
@@ -44,6 +54,8 @@ package struct AgentConfiguration: Sendable, Equatable {
     /// What happens to a captured connection whose destination nothing declares.
     package enum UnknownDestination: String, Sendable, CaseIterable { case refuse, passthrough }
 
+    package enum AEAD: String, Sendable, CaseIterable { case automatic, openssl, ipsecmb }
+
     package enum LogLevel: String, Sendable, CaseIterable { case trace, debug, info, notice, warning, error }
 
     /// Key and effective value, secrets left out.
@@ -54,6 +66,9 @@ package struct AgentConfiguration: Sendable, Equatable {
             "dataDir": self.dataDirectory, "runDir": self.runDirectory, "instance": self.instance,
             "nodeAddresses": self.nodeAddresses.map(\.description).joined(separator: ","),
             "locality": self.locality.description, "loops": "\(self.loops)",
+            "handshakeThreads": "\(self.handshakeThreads)", "aead": self.aead.rawValue,
+            "tunnelReuse": "\(self.tunnelReuse)", "tunnelAhead": "\(self.tunnelAhead)",
+            "tunnelIdleTimeout": "\(self.tunnelIdleTimeout)",
             "unknownDestination": self.unknownDestination.rawValue, "accessLog": self.accessLog ?? "",
             "logLevel": self.logLevel.rawValue, "maxConnections": "\(self.maxConnections)",
             "connectTimeout": "\(self.connectTimeout)", "halfCloseTimeout": "\(self.halfCloseTimeout)",

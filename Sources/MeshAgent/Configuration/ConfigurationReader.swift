@@ -95,6 +95,10 @@ package struct ConfigurationReader {
             }
             self.configuration[keyPath: path] = number
         }
+        func flag(_ path: WritableKeyPath<AgentConfiguration, Bool>) {
+            guard let flag = Bool(value) else { return fail("'\(value)' is not one of true, false") }
+            self.configuration[keyPath: path] = flag
+        }
         func address(_ path: WritableKeyPath<AgentConfiguration, HostPort>) {
             guard let parsed = HostPort(value) else { return fail("'\(value)' is not HOST:PORT") }
             self.configuration[keyPath: path] = parsed
@@ -142,6 +146,15 @@ package struct ConfigurationReader {
             }
             self.configuration.locality = parsed
         case "loops": number(0...64, \.loops)
+        case "handshakeThreads": number(0...64, \.handshakeThreads)
+        case "aead":
+            guard let parsed = AgentConfiguration.AEAD(rawValue: value) else {
+                return fail("'\(value)' is not one of automatic, openssl, ipsecmb")
+            }
+            self.configuration.aead = parsed
+        case "tunnelReuse": flag(\.tunnelReuse)
+        case "tunnelAhead": flag(\.tunnelAhead)
+        case "tunnelIdleTimeout": number(1...3600, \.tunnelIdleTimeout)
         case "unknownDestination":
             guard let parsed = AgentConfiguration.UnknownDestination(rawValue: value) else {
                 return fail("'\(value)' is not one of refuse, passthrough")
@@ -181,8 +194,9 @@ package struct ConfigurationReader {
 
     /// Every key of the file, sorted.
     package static let keys = [
-        "accessLog", "caFingerprint", "connectTimeout", "controlPlane", "dataDir", "halfCloseTimeout", "idleTimeout",
-        "instance", "joinToken", "locality", "logLevel", "loops", "maxConnections", "metricsListen", "node",
-        "nodeAddresses", "readinessListen", "runDir", "unknownDestination",
+        "accessLog", "aead", "caFingerprint", "connectTimeout", "controlPlane", "dataDir", "halfCloseTimeout",
+        "handshakeThreads", "idleTimeout", "instance", "joinToken", "locality", "logLevel", "loops", "maxConnections",
+        "metricsListen", "node", "nodeAddresses", "readinessListen", "runDir", "tunnelAhead", "tunnelIdleTimeout",
+        "tunnelReuse", "unknownDestination",
     ]
 }
