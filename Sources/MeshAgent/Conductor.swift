@@ -50,8 +50,6 @@ struct Conductor: ServiceLifecycle.Service {
     /// can then register, and their mesh connects are refused until the view comes.
     private static let patience = Duration.seconds(10)
     private static let pruning = Duration.seconds(1)
-    /// Rounds of pruning between two looks at memory.
-    private static let trimming = 10
     private static let drain = Duration.seconds(5)
 
     func run() async throws {
@@ -89,10 +87,7 @@ struct Conductor: ServiceLifecycle.Service {
         } catch {
             self.logger.error("the workloads of the last run are not enrolled", metadata: ["reason": "\(error)"])
         }
-        var (round, accepted) = (0, UInt64(0))
         while !Task.isCancelled {
-            round += 1
-            if round.isMultiple(of: Self.trimming) { await self.returnMemory(since: &accepted) }
             await self.registry.prune()
             // Otherwise it may be what keeps a workload of the last run from speaking in clear text.
             if await self.registry.knowsAll { self.pruneKernel() }
@@ -106,14 +101,6 @@ struct Conductor: ServiceLifecycle.Service {
         } catch {
             self.logger.error("stale eBPF state remains", metadata: ["reason": "\(error)"])
         }
-    }
-
-    /// TLS handshakes leave free pieces all over the heap, which the C library keeps unless it is asked.
-    private func returnMemory(since accepted: inout UInt64) async {
-        let now = await self.proxy.statistics().accepted
-        if now == accepted { return }
-        accepted = now
-        ProcessLimits.returnFreeMemory()
     }
 
     private func waitForView() async {

@@ -8,8 +8,21 @@ package struct SPIFFEID: Hashable, Sendable {
         case node(String)
     }
 
-    package let trustDomain: String
-    package let subject: Subject
+    /// Shared by the copies: each connection holds several, and there are few.
+    private final class Parts: Sendable {
+        let trustDomain: String
+        let subject: Subject
+
+        init(_ trustDomain: String, _ subject: Subject) {
+            self.trustDomain = trustDomain
+            self.subject = subject
+        }
+    }
+
+    private let parts: Parts
+
+    package var trustDomain: String { self.parts.trustDomain }
+    package var subject: Subject { self.parts.subject }
 
     /// nil unless every part is valid (see ``isValidTrustDomain(_:)`` and ``isValidSegment(_:)``).
     package init?(trustDomain: String, subject: Subject) {
@@ -20,8 +33,16 @@ package struct SPIFFEID: Hashable, Sendable {
         case .node(let name):
             guard Self.isValidSegment(name) else { return nil }
         }
-        self.trustDomain = trustDomain
-        self.subject = subject
+        self.parts = Parts(trustDomain, subject)
+    }
+
+    package static func == (left: Self, right: Self) -> Bool {
+        left.parts === right.parts || (left.subject == right.subject && left.trustDomain == right.trustDomain)
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(self.trustDomain)
+        hasher.combine(self.subject)
     }
 
     /// Lower-case letters, digits, dots, dashes and underscores; at most 255 bytes (SPIFFE-ID §2.1).

@@ -58,6 +58,9 @@ struct BlockPool: ~Copyable {
     private var lentByOwner: [Int] = [0]
     /// The workload that blocks are lent to now; 0: nobody, who has no limit of his own.
     var owner: UInt16 = 0
+    /// The least free blocks since the last ``trim()``: nothing has needed these.
+    private var unneededLarge = 0
+    private var unneededSmall = 0
     /// Only small blocks are lent for now.
     var isThrifty = false
 
@@ -91,6 +94,7 @@ struct BlockPool: ~Copyable {
         let block =
             self.freeLarge.popLast()
             ?? Self.allocate(self.batch * RecordLayout.stride + RecordLayout.longest, isLarge: true)
+        self.unneededLarge = min(self.unneededLarge, self.freeLarge.count)
         block.pointee.owner = self.owner
         return block
     }
@@ -98,7 +102,10 @@ struct BlockPool: ~Copyable {
     /// A block with room for one record.
     mutating func takeSmall() -> UnsafeMutablePointer<Block> {
         self.lent += 1
-        if let block = self.freeSmall.popLast() { return block }
+        if let block = self.freeSmall.popLast() {
+            self.unneededSmall = min(self.unneededSmall, self.freeSmall.count)
+            return block
+        }
         return Self.allocate(RecordLayout.longest + TunnelSession.controlLength, isLarge: false)
     }
 
@@ -115,6 +122,24 @@ struct BlockPool: ~Copyable {
             Self.reset(block)
             if self.freeSmall.count < 64 { self.freeSmall.append(block) } else { Self.deallocate(block) }
         }
+    }
+
+    /// More is kept than a quiet loop needs.
+    var hasSpare: Bool { self.freeLarge.count > 1 || self.freeSmall.count > 1 }
+
+    /// Frees what nothing has needed since the last call.
+    ///
+    /// - Returns: whether that was anything.
+    mutating func trim() -> Bool {
+        let (large, small) = (min(self.unneededLarge, self.freeLarge.count), min(self.unneededSmall, self.freeSmall.count))
+        for block in self.freeLarge.prefix(large) { Self.deallocate(block) }
+        for block in self.freeSmall.prefix(small) { Self.deallocate(block) }
+        self.freeLarge.removeFirst(large)
+        self.freeSmall.removeFirst(small)
+        // One stays for the next byte.
+        self.unneededLarge = max(0, self.freeLarge.count - 1)
+        self.unneededSmall = max(0, self.freeSmall.count - 1)
+        return large + small > 0
     }
 
     @inline(__always)

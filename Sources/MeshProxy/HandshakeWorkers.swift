@@ -23,6 +23,7 @@ final class HandshakeWorkers: Sendable {
         var begun = FairQueue<Requester, Job>(limitPerKey: HandshakeWorkers.limit)
         var new = FairQueue<Requester, Job>(limitPerKey: HandshakeWorkers.limit)
         var isStopped = false
+        var isMemoryToReturn = false
     }
 
     /// Steps that one requester may have waiting.
@@ -62,6 +63,13 @@ final class HandshakeWorkers: Sendable {
         return isTaken
     }
 
+    /// Has free memory inside the heap given back to the system soon: some milliseconds of work, which a loop must not
+    /// do. Handshakes leave free pieces everywhere, and the C library keeps them unless it is asked.
+    func returnMemory() {
+        self.state.withLock { $0.isMemoryToReturn = true }
+        self.semaphore.signal()
+    }
+
     /// Steps that wait.
     var count: Int { self.state.withLock { $0.begun.count + $0.new.count } }
 
@@ -83,14 +91,18 @@ final class HandshakeWorkers: Sendable {
     private func run() {
         while true {
             self.semaphore.wait()
-            let (job, isStopped) = self.state.withLock { state in
-                (state.begun.popFirst() ?? state.new.popFirst(), state.isStopped)
+            let (job, isMemoryToReturn, isStopped) = self.state.withLock { state in
+                let job = state.begun.popFirst() ?? state.new.popFirst()
+                defer { if job == nil { state.isMemoryToReturn = false } }
+                return (job, state.isMemoryToReturn, state.isStopped)
             }
             if let job {
                 job.pending.step()
                 job.done()
             } else if isStopped {
                 return
+            } else if isMemoryToReturn {
+                ProcessLimits.returnFreeMemory()
             }
         }
     }

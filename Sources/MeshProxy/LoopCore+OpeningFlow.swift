@@ -31,9 +31,14 @@ extension LoopCore {
         guard destination.pointee.flags.contains(.writable) else { return false }
         let result: IOResult<Int>
         do throws(SystemError) {
-            result = try Linux.send(
-                destination.pointee.fd, vector: block.pointee.vector + block.pointee.firstRange,
-                count: block.pointee.rangeCount - block.pointee.firstRange)
+            let (first, count) = (
+                block.pointee.vector + block.pointee.firstRange,
+                block.pointee.rangeCount - block.pointee.firstRange
+            )
+            result =
+                count == 1
+                ? try Linux.send(destination.pointee.fd, first.pointee.iov_base, first.pointee.iov_len)
+                : try Linux.send(destination.pointee.fd, vector: first, count: count)
         } catch {
             throw .write(index ^ 1, error)
         }

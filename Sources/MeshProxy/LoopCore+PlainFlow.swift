@@ -20,12 +20,12 @@ extension LoopCore {
                 return false
             }
             guard source.pointee.flags.contains(.readable) else {
-                if moved < Self.trickle { source.pointee.flags.remove(.splicing) }
+                if moved < Self.trickle { source.pointee.flags.remove(.bulk) }
                 self.giveBack(index)
                 return false
             }
             let count =
-                source.pointee.flags.contains(.splicing) ? try self.spliceIn(index) : try self.copyIn(index)
+                source.pointee.flags.contains(.bulk) ? try self.spliceIn(index) : try self.copyIn(index)
             moved += count
         }
         return true
@@ -36,7 +36,7 @@ extension LoopCore {
         let source = self.sides[index]
         if source.pointee.pipe < 0 {
             guard let pipe = self.pipes.take() else {
-                source.pointee.flags.remove(.splicing)
+                source.pointee.flags.remove(.bulk)
                 return 0
             }
             source.pointee.pipe = pipe
@@ -104,7 +104,7 @@ extension LoopCore {
             return 0
         case .done(let count):
             if count < room, !source.pointee.flags.contains(.hangUp) { source.pointee.flags.remove(.readable) }
-            if count >= Self.bulk { source.pointee.flags.insert(.splicing) }
+            if count >= Self.bulk { source.pointee.flags.insert(.bulk) }
             block.pointee.start = 0
             block.pointee.end = count
             source.pointee.bytes += UInt64(count)

@@ -49,14 +49,19 @@ extension LoopCore {
         let source = self.sides[index]
         let block = self.block(of: source)
         let (base, vector) = (block.pointee.base, block.pointee.vector)
-        let records = block.pointee.isLarge ? self.blocks.batch : 1
-        for record in 0..<records {
-            vector[record] = iovec(
-                iov_base: base + (record * RecordLayout.stride + RecordLayout.header), iov_len: RecordLayout.content)
-        }
+        let records = block.pointee.isLarge && source.pointee.flags.contains(.bulk) ? self.blocks.batch : 1
         let result: IOResult<Int>
         do throws(SystemError) {
-            result = try Linux.read(source.pointee.fd, vector: vector, count: records)
+            if records == 1 {
+                result = try Linux.receive(source.pointee.fd, base + RecordLayout.header, RecordLayout.content)
+            } else {
+                for record in 0..<records {
+                    vector[record] = iovec(
+                        iov_base: base + (record * RecordLayout.stride + RecordLayout.header),
+                        iov_len: RecordLayout.content)
+                }
+                result = try Linux.read(source.pointee.fd, vector: vector, count: records)
+            }
         } catch {
             throw .read(index, error)
         }
@@ -68,6 +73,12 @@ extension LoopCore {
         case .done(let count):
             if count < records * RecordLayout.content, !source.pointee.flags.contains(.hangUp) {
                 source.pointee.flags.remove(.readable)
+            }
+            // A full record says that more may wait: then a batch is read at a time.
+            if count < Self.trickle {
+                source.pointee.flags.remove(.bulk)
+            } else if count >= RecordLayout.content {
+                source.pointee.flags.insert(.bulk)
             }
             do throws(TunnelError) {
                 block.pointee.start = 0

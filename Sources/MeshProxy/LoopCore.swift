@@ -10,6 +10,9 @@ final class LoopCore {
     /// Busy connections that are served between two looks at epoll.
     private static let readyPerTurn = 64
 
+    /// Nanoseconds.
+    private static let trimInterval: UInt64 = 2_000_000_000
+
     /// What an epoll event belongs to, in the upper bits of its data.
     private enum Tag {
         static let side: UInt64 = 0
@@ -52,6 +55,8 @@ final class LoopCore {
     var now: UInt64 = Clock.monotonic
     /// The thread has left the process's own namespace.
     var isElsewhere = false
+    /// When buffers and keys are looked through for what nothing needs any more; 0: there is nothing.
+    private var nextTrim: UInt64 = 0
     /// Held so that, when there are no descriptors left, one connection at a time can still be accepted and refused.
     var spare: CInt = -1
     private(set) var isStopping = false
@@ -103,6 +108,7 @@ final class LoopCore {
             self.serveReady()
             self.fireTimers()
             if self.recheckFrom != nil { self.recheckSome() }
+            self.trimIfDue()
             self.statistics.turns += 1
             if Clock.monotonic &- self.now > 1_000_000 { self.statistics.slowTurns += 1 }
         }
@@ -111,9 +117,28 @@ final class LoopCore {
     /// Milliseconds that the next turn may wait; -1: for ever.
     private var timeout: CInt {
         if !self.ready.isEmpty || self.recheckFrom != nil { return 0 }
-        guard let next = self.timers.next else { return -1 }
+        let next = min(self.timers.next ?? .max, self.nextTrim == 0 ? .max : self.nextTrim)
+        if next == .max { return -1 }
         let now = Clock.monotonic
         return next <= now ? 0 : CInt(clamping: (next - now + 999_999) / 1_000_000)
+    }
+
+    /// Gives back what a busy moment took, once it is over.
+    @inline(__always)
+    private func trimIfDue() {
+        if self.nextTrim == 0 {
+            if self.blocks.hasSpare { self.nextTrim = self.now &+ Self.trimInterval }
+        } else if self.now >= self.nextTrim {
+            self.trim()
+        }
+    }
+
+    @inline(never)
+    private func trim() {
+        let (hasFreed, hasForgotten) = (self.blocks.trim(), self.contexts.trim())
+        // A second look comes after each that found something: what was warm then may be cold now.
+        self.nextTrim = hasFreed || hasForgotten || self.blocks.hasSpare ? self.now &+ Self.trimInterval : 0
+        if hasFreed || hasForgotten { self.settings.workers.returnMemory() }
     }
 
     /// Ends ``run(takeJobs:)`` after closing everything.

@@ -23,8 +23,8 @@ struct Side {
         static let flushed = Self(rawValue: 1 << 6)
         /// close_notify was sealed for the other side.
         static let closeSealed = Self(rawValue: 1 << 7)
-        /// The flow goes through a pipe.
-        static let splicing = Self(rawValue: 1 << 8)
+        /// Bytes come in bulk: plain ones go through a pipe, those for a tunnel a batch at a time.
+        static let bulk = Self(rawValue: 1 << 8)
         /// close_notify was read.
         static let closeReceived = Self(rawValue: 1 << 10)
         /// connect(2) has not ended yet.

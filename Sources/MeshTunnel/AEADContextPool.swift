@@ -7,6 +7,8 @@ package struct AEADContextPool: ~Copyable {
         var destroy: @convention(c) (UnsafeMutableRawPointer) -> Void
         /// Which ``TrafficKeys`` it holds; 0: none.
         var key: UInt64 = 0
+        /// Used since the last ``AEADContextPool/trim()``.
+        var isWarm = false
     }
 
     private let provider: AEADProvider
@@ -34,9 +36,29 @@ package struct AEADContextPool: ~Copyable {
     /// The expanded form of `keys`, valid until the next call; nil when out of memory.
     @inline(__always)
     mutating func context(for keys: inout TrafficKeys) -> UnsafeMutableRawPointer? {
-        let entry = self.entries[Int(keys.poolSlot)]
-        if keys.poolKey != 0, entry.key == keys.poolKey { return entry.context }
+        let slot = Int(keys.poolSlot)
+        if keys.poolKey != 0, self.entries[slot].key == keys.poolKey {
+            self.entries[slot].isWarm = true
+            return self.entries[slot].context
+        }
         return self.expand(&keys)
+    }
+
+    /// Forgets the keys that no record has needed since the last call.
+    ///
+    /// - Returns: whether there were any.
+    package mutating func trim() -> Bool {
+        var isTrimmed = false
+        for index in self.entries.indices {
+            let entry = self.entries[index]
+            self.entries[index].isWarm = false
+            guard !entry.isWarm, let context = entry.context else { continue }
+            entry.destroy(context)
+            self.entries[index].context = nil
+            self.entries[index].key = 0
+            isTrimmed = true
+        }
+        return isTrimmed
     }
 
     @inline(never)
@@ -55,7 +77,8 @@ package struct AEADContextPool: ~Copyable {
         wipe(&key)
         self.lastKey += 1
         self.entries[self.hand] = Entry(
-            context: context, destroy: provider.destroy, key: context == nil ? 0 : self.lastKey)
+            context: context, destroy: provider.destroy, key: context == nil ? 0 : self.lastKey,
+            isWarm: true)
         keys.poolSlot = Int32(truncatingIfNeeded: self.hand)
         keys.poolKey = context == nil ? 0 : self.lastKey
         return context
