@@ -22,8 +22,9 @@ struct EndpointChooser<Random: RandomNumberGenerator> {
     let isTried: (Int) -> Bool
     let signal: (Int) -> EndpointSignal
 
-    /// Latencies are compared after adding this (microseconds): differences far below it do not matter to anybody.
-    private static var floor: Double { 1000 }
+    /// Shorter latencies (microseconds) count as this: among endpoints that are fast enough weights and load decide. To
+    /// prefer near ones is what locality is for.
+    private static var floor: Double { 10_000 }
     /// The second must be clearly better, else weights alone count.
     private static var margin: Double { 0.8 }
     /// In larger groups draws are repeated this many times before the whole group is looked at.
@@ -86,6 +87,6 @@ struct EndpointChooser<Random: RandomNumberGenerator> {
     private func cost(of index: Int, in group: Range<Int>) -> Double {
         let signal = self.signal(index)
         let share = Double(self.set.weight(of: index)) * Double(group.count) / Double(self.set.totalWeight(of: group))
-        return (Self.floor + Double(signal.latency)) * (1 + Double(max(0, signal.open)) / share)
+        return max(Self.floor, Double(signal.latency)) * (1 + Double(max(0, signal.open)) / share)
     }
 }
