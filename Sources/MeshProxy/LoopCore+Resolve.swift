@@ -162,6 +162,8 @@ extension LoopCore {
         guard let setup = connection.setup, let workload = connection.workload, let request = setup.requested,
             let session = connection.session
         else { return }
+        // Not only at the handshake: a tunnel carries one connection after the other.
+        connection.record.destinationWorkload = workload.id
         connection.record.destination = request.authority
         connection.record.upstream = request.authority
         connection.record.sourceIdentity = session.peer
