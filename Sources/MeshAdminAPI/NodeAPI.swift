@@ -157,6 +157,8 @@ package struct ConnectionSummary: Codable, Sendable, Hashable {
     package var upstream: String?
     /// `plaintext`, `local` or `splice`.
     package var wire: String
+    /// What seals and opens a tunnel's records on this node: `user` or `kernel`; nil: no tunnel.
+    package var engine: String?
     package var bytesSent: UInt64
     package var bytesReceived: UInt64
     package var ageSeconds: Double
@@ -164,7 +166,8 @@ package struct ConnectionSummary: Codable, Sendable, Hashable {
     package init(
         id: String, direction: String, state: String, source: String?, sourceAddress: String, sourceIdentity: String?,
         destination: String, service: String?, destinationWorkload: String?, destinationIdentity: String?,
-        upstream: String?, wire: String, bytesSent: UInt64, bytesReceived: UInt64, ageSeconds: Double
+        upstream: String?, wire: String, engine: String? = nil, bytesSent: UInt64, bytesReceived: UInt64,
+        ageSeconds: Double
     ) {
         self.id = id
         self.direction = direction
@@ -178,6 +181,7 @@ package struct ConnectionSummary: Codable, Sendable, Hashable {
         self.destinationIdentity = destinationIdentity
         self.upstream = upstream
         self.wire = wire
+        self.engine = engine
         self.bytesSent = bytesSent
         self.bytesReceived = bytesReceived
         self.ageSeconds = ageSeconds

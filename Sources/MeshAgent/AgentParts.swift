@@ -112,6 +112,12 @@ struct AgentParts: Sendable {
         proxy.tunnelPool.isReused = configuration.tunnelReuse
         proxy.tunnelPool.makesSpare = configuration.tunnelAhead
         proxy.tunnelPool.idleTimeout = .seconds(configuration.tunnelIdleTimeout)
+        proxy.engine =
+            switch configuration.engine {
+            case .automatic: .automatic
+            case .user: .user
+            case .kernel: .kernel
+            }
         proxy.maxConnections = configuration.maxConnections > 0 ? configuration.maxConnections : nil
         proxy.connectTimeout = .seconds(configuration.connectTimeout)
         proxy.halfClosedTimeout = .seconds(configuration.halfCloseTimeout)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CMeshLinux
+import Glibc
 
 /// Kernel TLS 1.3 on a connected TCP socket. There is no way back: a socket keeps the protocol and its keys until it is
 /// closed.
@@ -36,7 +37,8 @@ extension Linux {
     }
 
     /// Sends one record that is no application data, such as an alert.
-    package static func sendTLSRecord(_ fd: CInt, type: UInt8, _ content: [UInt8]) throws(SystemError) -> IOResult<Int> {
+    package static func sendTLSRecord(_ fd: CInt, type: UInt8, _ content: [UInt8]) throws(SystemError) -> IOResult<Int>
+    {
         try nonBlockingCall("sendmsg") { nm_tls_send_record(fd, type, content, content.count) }
     }
 
@@ -48,11 +50,24 @@ extension Linux {
         try nonBlockingCall("recvmsg") { nm_tls_receive(fd, buffer, count, &type) }
     }
 
-    /// Bytes that have reached this socket's TCP since it was connected. Reads low, never high, while bytes move.
+    /// Bytes that have reached this socket's TCP since it was connected. Reads low, never high, when some of them are
+    /// acknowledged meanwhile.
     package static func bytesInTCP(_ fd: CInt) throws(SystemError) -> UInt64 {
         var acknowledged: UInt64 = 0
         // In this order: what is acknowledged between the two calls is counted in neither.
         _ = try systemCall("getsockopt(TCP_INFO)") { nm_tcp_acknowledged(fd, &acknowledged) }
         return acknowledged + UInt64(try systemCall("ioctl(SIOCOUTQ)") { nm_tcp_unacknowledged(fd) })
+    }
+
+    /// As ``bytesInTCP(_:)`` and exact, for a socket to which nobody writes.
+    package static func exactBytesInTCP(_ fd: CInt) throws(SystemError) -> UInt64 {
+        var last = try Self.bytesInTCP(fd)
+        // Reads differ only while acknowledgements come in, and a bounded number of those can.
+        for _ in 0..<1000 {
+            let next = try Self.bytesInTCP(fd)
+            if next == last { return last }
+            last = max(last, next)
+        }
+        throw SystemError(call: "getsockopt(TCP_INFO)", errno: EAGAIN)
     }
 }

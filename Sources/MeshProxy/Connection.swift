@@ -14,6 +14,8 @@ final class Connection {
     var session: TunnelSession?
     /// Where a tunnel that this node dialled leads.
     var destination: TunnelDestination?
+    /// Of a tunnel that was handed to the kernel; the session is gone then.
+    var kernel: KernelTunnel?
     /// Gone once bytes are relayed.
     var setup: Setup?
     /// What was asked of the policies of `policyWorkload`, to be asked again when they change.
@@ -25,6 +27,8 @@ final class Connection {
 
     /// Nanoseconds of the monotonic clock; 0: none.
     var deadline: UInt64 = 0
+    /// When a flow wants to be pumped again without an event (nanoseconds of the monotonic clock); 0: never.
+    var pollAt: UInt64 = 0
     /// The earliest time at which the loop's timers will look at it; 0: never.
     var timerAt: UInt64 = 0
     /// When bytes last moved.
@@ -64,6 +68,8 @@ final class Connection {
         var requested: ConnectRequest?
         /// Endpoints that failed already.
         var tried: Set<WorkloadID> = []
+        /// What the peer node says of itself; nil: it is not of our own making, or has not said yet.
+        var peerCapabilities: TunnelCapabilities?
         /// Why the last attempt failed.
         var lastFailure: (reason: CloseReason, detail: String?)?
         /// Bytes that still wait in the client's socket and travelled with the CONNECT.

@@ -72,6 +72,7 @@ extension LoopCore {
         switch origin {
         case .tunnel:
             client.pointee.flags.insert(.tunnel)
+            self.prepareKernel(index)
             self.beginServerHandshake(connection)
         case .capturedOutbound, .capturedInbound, .pool:
             self.perform(.resolve, connection)

@@ -26,6 +26,7 @@ extension LoopCore {
         self.closeSide(connection.server, isOrderly: isOrderly)
         connection.setup = nil
         connection.session = nil
+        connection.kernel = nil
         if connection.isParked { self.parked.removeAll { $0 === connection } }
         for index in [connection.index, connection.server] {
             self.sides[index].pointee.bytes = 0

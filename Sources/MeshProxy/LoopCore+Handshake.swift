@@ -19,6 +19,7 @@ extension LoopCore {
             self.attemptFailed(connection, .limitExceeded, limit, isRetryable: false)
             return
         }
+        self.prepareKernel(connection.server)
         tunnel.destination.dropSession(unlessGoodAt: Int64(Clock.wall / 1_000_000_000))
         let pending = PendingHandshake(.dialling(tunnel))
         setup.handshake = pending

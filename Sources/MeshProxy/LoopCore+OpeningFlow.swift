@@ -26,7 +26,7 @@ extension LoopCore {
     }
 
     /// - Returns: whether all ranges went out.
-    private func sendRanges(_ block: UnsafeMutablePointer<Block>, _ index: UInt32) throws(RelayFailure) -> Bool {
+    func sendRanges(_ block: UnsafeMutablePointer<Block>, _ index: UInt32) throws(RelayFailure) -> Bool {
         let (source, destination) = (self.sides[index], self.sides[index ^ 1])
         guard destination.pointee.flags.contains(.writable) else { return false }
         let result: IOResult<Int>
@@ -123,7 +123,8 @@ extension LoopCore {
             block.pointee.tailStart = 0
             block.pointee.tailEnd = count
         }
-        let room = block.pointee.capacity - block.pointee.tailEnd
+        var room = block.pointee.capacity - block.pointee.tailEnd
+        if source.pointee.flags.contains(.exactReads) { room = min(room, Self.restOfRecord(block)) }
         let result: IOResult<Int>
         do throws(SystemError) {
             result = try Linux.receive(source.pointee.fd, block.pointee.base + block.pointee.tailEnd, room)
@@ -140,6 +141,15 @@ extension LoopCore {
             if count < room, !source.pointee.flags.contains(.hangUp) { source.pointee.flags.remove(.readable) }
             block.pointee.tailEnd += count
         }
+    }
+
+    /// Bytes that are missing to the record at the tail, or to its header.
+    private static func restOfRecord(_ block: UnsafeMutablePointer<Block>) -> Int {
+        let count = block.pointee.tailCount
+        if count < RecordLayout.header { return RecordLayout.header - count }
+        let header = (block.pointee.base + block.pointee.tailStart).assumingMemoryBound(to: UInt8.self)
+        let length = RecordLayout.header + (Int(header[3]) << 8 | Int(header[4]))
+        return max(1, length - count)
     }
 
     /// Keeps a partly received record in a small block while nothing more comes, and nothing when there is none.

@@ -32,7 +32,7 @@ extension LoopCore {
     }
 
     /// Takes bytes from a socket into a pipe.
-    private func spliceIn(_ index: UInt32) throws(RelayFailure) -> Int {
+    func spliceIn(_ index: UInt32) throws(RelayFailure) -> Int {
         let source = self.sides[index]
         if source.pointee.pipe < 0 {
             guard let pipe = self.pipes.take() else {
@@ -64,7 +64,7 @@ extension LoopCore {
     }
 
     /// - Returns: whether the pipe is empty now.
-    private func spliceOut(_ index: UInt32) throws(RelayFailure) -> Bool {
+    func spliceOut(_ index: UInt32) throws(RelayFailure) -> Bool {
         let (source, destination) = (self.sides[index], self.sides[index ^ 1])
         let pipe = self.pipes[source.pointee.pipe].read
         while source.pointee.bytesInPipe > 0 {
@@ -85,7 +85,7 @@ extension LoopCore {
         return true
     }
 
-    private func copyIn(_ index: UInt32) throws(RelayFailure) -> Int {
+    func copyIn(_ index: UInt32) throws(RelayFailure) -> Int {
         let source = self.sides[index]
         let block = self.block(of: source)
         let room = min(Self.copySize, block.pointee.capacity)

@@ -56,7 +56,9 @@ extension LoopCore {
     private func move(_ old: Connection, _ from: UInt32, to index: UInt32) {
         let (source, target) = (self.sides[from], self.sides[index])
         target.pointee.fd = source.pointee.fd
-        target.pointee.flags = source.pointee.flags.intersection([.readable, .writable, .hangUp, .failed, .tunnel])
+        target.pointee.flags = source.pointee.flags.intersection([
+            .readable, .writable, .hangUp, .failed, .tunnel, .exactReads,
+        ])
         target.pointee.block = source.pointee.block
         source.pointee.fd = -1
         source.pointee.block = nil

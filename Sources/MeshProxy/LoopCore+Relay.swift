@@ -87,14 +87,18 @@ extension LoopCore {
 
     /// Tells the peer node what was wrong with its bytes, if its socket takes that at once.
     private func sendAlert(_ error: TunnelError, _ connection: Connection) {
-        guard let session = connection.session else { return }
         let isClient = self.sides[connection.index].pointee.flags.contains(.tunnel)
         let index = isClient ? connection.index : connection.server
+        let alert: UInt8 = error.code == .recordForged ? 20 : 10
+        if connection.kernel != nil {
+            _ = try? Linux.sendTLSRecord(self.sides[index].pointee.fd, type: RecordLayout.alert, [2, alert])
+            return
+        }
+        guard let session = connection.session else { return }
         // Behind half a record an alert could not be read.
         guard self.sides[index ^ 1].pointee.block?.pointee.hasBytes != true else { return }
         let block = self.blocks.takeSmall()
         defer { self.blocks.give(block) }
-        let alert: UInt8 = error.code == .recordForged ? 20 : 10
         guard let count = try? session.sealAlert(alert, block.pointee.base, pool: &self.contexts) else { return }
         _ = try? Linux.send(self.sides[index].pointee.fd, block.pointee.base, count)
     }
@@ -125,6 +129,10 @@ extension LoopCore {
     @inline(__always)
     func pumpUnmetered(_ index: UInt32, _ connection: Connection) throws(RelayFailure) -> Bool {
         let source = self.sides[index]
+        if let kernel = connection.kernel {
+            return source.pointee.flags.contains(.tunnel)
+                ? try self.pumpOutOfKernel(index, kernel) : try self.pumpIntoKernel(index, kernel, connection)
+        }
         guard let session = connection.session else { return try self.pumpPlain(index) }
         return source.pointee.flags.contains(.tunnel)
             ? try self.pumpOpening(index, session) : try self.pumpSealing(index, session)

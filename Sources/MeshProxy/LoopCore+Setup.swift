@@ -194,7 +194,8 @@ extension LoopCore {
         let early = connection.setup?.earlyCount ?? 0
         if connection.machine.origin == .tunnel {
             do throws(TunnelError) {
-                let capabilities = TunnelCapabilities(reuse: connection.session?.isReusable == true)
+                let capabilities = TunnelCapabilities(
+                    reuse: connection.session?.isReusable == true, fixedKeys: self.settings.engine.hasFixedKeys)
                 let isOurs = connection.setup?.requested?.capabilities != nil
                 try self.seal(
                     ConnectResponse.accepted(isOurs ? capabilities : nil).encoded, connection, toward: connection.index)
@@ -212,6 +213,7 @@ extension LoopCore {
         self.sides[connection.index].pointee.bytes += UInt64(early)
         let target = connection.setup?.target
         self.noteEstablished(connection)
+        if !self.takeEngine(connection) { return }
         connection.setup = nil
         connection.deadline = 0
         connection.record.detail = nil

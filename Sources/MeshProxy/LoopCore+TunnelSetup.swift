@@ -87,7 +87,8 @@ extension LoopCore {
         // Before the answer: what comes right behind it is read by the same rules.
         session.isReusable = isReuseOffered
         var request = tunnel.request
-        request.capabilities = TunnelCapabilities(reuse: isReuseOffered)
+        request.capabilities = TunnelCapabilities(
+            reuse: isReuseOffered, fixedKeys: self.settings.engine.hasFixedKeys)
         let head = request.encoded
         let index = connection.server
         let block = self.blockToward(index, room: RecordLayout.stride)
@@ -169,6 +170,7 @@ extension LoopCore {
                 let side = self.sides[connection.server]
                 if !side.pointee.flags.contains(.closeReceived) { side.pointee.flags.remove(.ended) }
             }
+            connection.setup?.peerCapabilities = response.capabilities
             self.noteAnswer(connection)
             self.perform(connection.machine.accepted(), connection)
             return
@@ -198,6 +200,7 @@ extension LoopCore {
                 block.pointee.consumeRanges(taken)
                 guard let request else { continue }
                 setup.requested = request
+                setup.peerCapabilities = request.capabilities
                 // Said before the answer is: no end of a connection can come before that.
                 session.isReusable =
                     self.settings.configuration.tunnelPool.isReused && request.capabilities?.reuse == true

@@ -238,12 +238,21 @@ final class LoopCore {
         self.arm(connection)
     }
 
+    /// Pumps a relaying connection again after that many nanoseconds, event or not.
+    func setPoll(_ connection: Connection, after nanoseconds: UInt64) {
+        connection.pollAt = self.now &+ nanoseconds
+        self.arm(connection)
+    }
+
     private func arm(_ connection: Connection) {
-        if connection.timerAt != 0, connection.timerAt <= connection.deadline { return }
-        connection.timerAt = connection.deadline
+        let (poll, deadline) = (connection.pollAt, connection.deadline)
+        let time = poll == 0 ? deadline : deadline == 0 ? poll : min(poll, deadline)
+        if time == 0 { return }
+        if connection.timerAt != 0, connection.timerAt <= time { return }
+        connection.timerAt = time
         self.timers.add(
             Timers.Entry(
-                time: connection.deadline, index: connection.index,
+                time: time, index: connection.index,
                 generation: self.sides[connection.index].pointee.generation))
     }
 
@@ -258,8 +267,12 @@ final class LoopCore {
             let connection = reference.takeUnretainedValue()
             self.resumeIfDue(connection)
             if connection.timerAt == entry.time { connection.timerAt = 0 }
-            if connection.deadline == 0 { continue }
-            if connection.deadline <= self.now {
+            if connection.pollAt != 0, connection.pollAt <= self.now {
+                connection.pollAt = 0
+                if case .relaying = connection.machine.state { self.relay(connection) }
+                if case .closed = connection.machine.state { continue }
+            }
+            if connection.deadline != 0, connection.deadline <= self.now {
                 self.deadlinePassed(connection)
             } else {
                 self.arm(connection)

@@ -13,6 +13,7 @@ final class LoopSettings: Sendable {
     let acceptor: TunnelAcceptor
     let aead: AEADProvider
     let workers: HandshakeWorkers
+    let engine: EngineChoice
     /// The process's own; sockets to peers are made here.
     let hostNamespace: NetworkNamespace
     let maxConnections: Int
@@ -23,8 +24,8 @@ final class LoopSettings: Sendable {
 
     init(
         configuration: ProxyConfiguration, hooks: ProxyHooks, logger: Logger, acceptor: TunnelAcceptor,
-        aead: AEADProvider, workers: HandshakeWorkers, hostNamespace: NetworkNamespace, maxConnections: Int,
-        traffic: TrafficControl
+        aead: AEADProvider, engine: EngineChoice, workers: HandshakeWorkers, hostNamespace: NetworkNamespace,
+        maxConnections: Int, traffic: TrafficControl
     ) {
         self.configuration = configuration
         self.hooks = hooks
@@ -32,6 +33,7 @@ final class LoopSettings: Sendable {
         self.acceptor = acceptor
         self.aead = aead
         self.workers = workers
+        self.engine = engine
         self.hostNamespace = hostNamespace
         self.maxConnections = maxConnections
         self.traffic = traffic

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Glibc
 import MeshLinux
 
 /// A loop's pipes, lent to a flow while it splices.
@@ -8,6 +9,8 @@ struct PipePool: ~Copyable {
         var write: CInt
         /// The workload it is lent to, by slot; 0: nobody's.
         var owner: UInt16 = 0
+        /// Pages it can hold.
+        var slots: Int
     }
 
     private let size: Int
@@ -52,9 +55,8 @@ struct PipePool: ~Copyable {
     }
 
     private mutating func make() -> Int32? {
-        guard self.ends.count < self.limit, let pipe = try? Pipe(capacity: self.size) else { return nil }
-        let (read, write) = pipe.release()
-        self.ends.append(Ends(read: read, write: write))
+        guard self.ends.count < self.limit, let fresh = Self.make(self.size) else { return nil }
+        self.ends.append(fresh)
         return Int32(self.ends.count - 1)
     }
 
@@ -66,12 +68,18 @@ struct PipePool: ~Copyable {
             Linux.close(old.read)
             Linux.close(old.write)
             // Without a new one the place stays, with descriptors that every call refuses.
-            self.ends[Int(pipe)] = Ends(read: -1, write: -1)
-            guard let fresh = try? Pipe(capacity: self.size) else { return }
-            let (read, write) = fresh.release()
-            self.ends[Int(pipe)] = Ends(read: read, write: write)
+            self.ends[Int(pipe)] = Ends(read: -1, write: -1, slots: 0)
+            guard let fresh = Self.make(self.size) else { return }
+            self.ends[Int(pipe)] = fresh
         }
         self.free.append(pipe)
+    }
+
+    private static func make(_ size: Int) -> Ends? {
+        guard let pipe = try? Pipe(capacity: size) else { return nil }
+        let slots = pipe.capacity / Int(getpagesize())
+        let (read, write) = pipe.release()
+        return Ends(read: read, write: write, slots: slots)
     }
 
     @inline(__always)

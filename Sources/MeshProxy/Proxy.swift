@@ -39,12 +39,16 @@ package final class Proxy: Sendable {
         do {
             let descriptors = ProcessLimits.raiseDescriptorLimit()
             let (aead, why) = try self.chooseAEAD()
+            let engine = try EngineChoice.make(self.configuration.engine, aead: aead)
+            var configuration = self.configuration
+            if !engine.allowsReuse { configuration.tunnelPool.isReused = false }
             // Two sockets per connection, and a tenth for pipes, listeners and everything else the daemon opens.
             let derived = max(64, descriptors * 9 / 20)
             let workers = HandshakeWorkers()
             let settings = LoopSettings(
-                configuration: self.configuration, hooks: self.hooks, logger: self.logger,
-                acceptor: try TunnelAcceptor(), aead: aead, workers: workers, hostNamespace: try .ofProcess(),
+                configuration: configuration, hooks: self.hooks, logger: self.logger,
+                acceptor: try TunnelAcceptor(), aead: aead, engine: engine, workers: workers,
+                hostNamespace: try .ofProcess(),
                 maxConnections: min(self.configuration.maxConnections ?? derived, derived), traffic: self.traffic)
             var tunnels: [Listener] = []
             if let address = self.configuration.tunnelListener {
@@ -63,6 +67,7 @@ package final class Proxy: Sendable {
                 "data plane started",
                 metadata: [
                     "loops": "\(loops.count)", "aead": "\(settings.aead.name)", "aead.why": "\(why)",
+                    "engine": "\(engine.engine.rawValue)", "engine.why": "\(engine.why)",
                     "max.connections": "\(settings.maxConnections)",
                 ])
         } catch {
@@ -272,5 +277,7 @@ extension ProxyStatistics {
         self.pipesLent += other.pipesLent
         self.slowTurns += other.slowTurns
         self.turns += other.turns
+        self.kernelTunnels += other.kernelTunnels
+        self.kernelRefusals += other.kernelRefusals
     }
 }

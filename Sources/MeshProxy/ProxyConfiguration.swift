@@ -21,6 +21,16 @@ package struct ProxyConfiguration: Sendable {
         case ipsecmb
     }
 
+    /// Which engine seals and opens the records of tunnels to nodes of our own making; others always get the first.
+    package enum Engine: String, Sendable, Hashable, CaseIterable {
+        /// The kernel if it passes its test at start and is clearly faster.
+        case automatic
+        /// Records are made in this process.
+        case user
+        /// Kernel TLS; the proxy does not start where it does not work.
+        case kernel
+    }
+
     /// Event loops, each one thread; at least 1.
     package var loops: Int
     /// Where peers dial tunnels, in the process's own network namespace; nil: none are accepted. Port 0 takes any
@@ -34,6 +44,7 @@ package struct ProxyConfiguration: Sendable {
     /// Threads that do the arithmetic of TLS handshakes; at least 1.
     package var handshakeThreads = 1
     package var tunnelPool = TunnelPoolConfiguration()
+    package var engine = Engine.automatic
     /// Connections at one time; nil: as many as the descriptor limit allows.
     package var maxConnections: Int?
 

@@ -22,6 +22,9 @@ package struct ProxyStatistics: Sendable, Hashable {
     /// Turns of a loop that took more than a millisecond.
     package var slowTurns: UInt64 = 0
     package var turns: UInt64 = 0
+    /// Tunnels that went to the kernel, and those that were meant to and stayed in user space.
+    package var kernelTunnels: UInt64 = 0
+    package var kernelRefusals: UInt64 = 0
 
     package init() {}
 }

@@ -31,6 +31,8 @@ struct Side {
         static let connecting = Self(rawValue: 1 << 9)
         /// A workload's bytes per second are limited.
         static let metered = Self(rawValue: 1 << 12)
+        /// Reads stop at the end of a TLS record, because the kernel may take over there.
+        static let exactReads = Self(rawValue: 1 << 13)
     }
 
     var fd: CInt = -1

@@ -22,6 +22,7 @@ package enum AccessLogLine {
         line.add("dst.identity", record.destinationIdentity?.description)
         line.add("dst.upstream", record.upstream?.description)
         line.add("wire", record.wire.rawValue)
+        line.add("engine", record.engine?.rawValue)
         line.add("bytes_sent", record.bytesSent)
         line.add("bytes_recv", record.bytesReceived)
         line.add("duration_ms", Self.milliseconds(record.duration), isNumber: true)

@@ -13,7 +13,7 @@ package enum RecordLayout {
     /// The longest record that a peer may send, header included.
     package static let longest = header + content + 256
 
-    static let applicationData: UInt8 = 23
+    package static let applicationData: UInt8 = 23
     static let handshake: UInt8 = 22
-    static let alert: UInt8 = 21
+    package static let alert: UInt8 = 21
 }

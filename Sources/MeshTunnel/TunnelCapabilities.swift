@@ -7,8 +7,13 @@ package struct TunnelCapabilities: Hashable, Sendable {
     /// The tunnel carries further connections after this one: each direction ends with an empty record of application
     /// data instead of close_notify, and once both have ended the client may send the next CONNECT.
     package var reuse: Bool
+    /// This side may hand the tunnel to its kernel, which cannot change keys: the other one must never send a KeyUpdate.
+    package var fixedKeys: Bool
 
-    package init(reuse: Bool = false) { self.reuse = reuse }
+    package init(reuse: Bool = false, fixedKeys: Bool = false) {
+        self.reuse = reuse
+        self.fixedKeys = fixedKeys
+    }
 
     static let header = "nodemesh-capabilities"
 
@@ -16,9 +21,10 @@ package struct TunnelCapabilities: Hashable, Sendable {
     init(_ text: String) {
         let tokens = text.split(separator: ",").map { $0.trimmingSpaces.lowercased() }
         self.reuse = tokens.contains("reuse")
+        self.fixedKeys = tokens.contains("fixed-keys")
     }
 
-    var encoded: String { self.reuse ? "v1, reuse" : "v1" }
+    var encoded: String { "v1" + (self.reuse ? ", reuse" : "") + (self.fixedKeys ? ", fixed-keys" : "") }
 }
 
 extension Substring {

@@ -19,11 +19,14 @@ package final class TunnelSession {
     package var isReusable = false
     /// Sees the first records, in which a ticket may come.
     var tickets: TunnelHandshake?
-    private var sending: TrafficKeys
-    private var receiving: TrafficKeys
+    private(set) var sending: TrafficKeys
+    private(set) var receiving: TrafficKeys
 
     /// A KeyUpdate has to be sealed before the next data: the peer asked, or our key has served long enough.
     package private(set) var mustUpdateKey = false
+    /// The peer's kernel holds its keys and cannot change them: our key serves until it is spent, then the tunnel ends.
+    package var peerHasFixedKeys = false
+    private var budget = KeyBudget()
     /// Records in a row that carried no data.
     private var barren = 0
     private var postHandshake = PostHandshakeReader()
@@ -64,8 +67,14 @@ package final class TunnelSession {
             record += RecordLayout.stride
             left -= content
         }
-        if self.sending.sequence >= CipherSuite.recordsPerKey { self.mustUpdateKey = true }
-        return count + (count + RecordLayout.content - 1) / RecordLayout.content * RecordLayout.overhead
+        let records = (count + RecordLayout.content - 1) / RecordLayout.content
+        if self.peerHasFixedKeys {
+            self.budget.charge(content: count, records: records)
+            if self.budget.isSpent(for: self.suite) { throw KeyBudget.spent }
+        } else if self.sending.sequence >= CipherSuite.recordsPerKey {
+            self.mustUpdateKey = true
+        }
+        return count + records * RecordLayout.overhead
     }
 
     /// Seals the orderly end of our direction; ``controlLength`` bytes at most.

@@ -52,6 +52,9 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Event loops; 0 is one per processor, at most four (default: 0).")
     var loops: String?
 
+    @Option(help: "automatic, user or kernel: what seals and opens the records of tunnels (default: automatic).")
+    var engine: String?
+
     @Option(help: "refuse or passthrough: what happens to a captured connection nothing declares (default: refuse).")
     var unknownDestination: String?
 
@@ -102,6 +105,7 @@ struct Serve: AsyncParsableCommand {
             ("node", self.node), ("controlPlane", self.controlPlane), ("caFingerprint", self.caFingerprint),
             ("joinToken", try self.token()), ("dataDir", self.dataDir), ("runDir", self.runDir),
             ("instance", self.instance), ("locality", self.locality), ("loops", self.loops),
+            ("engine", self.engine),
             ("unknownDestination", self.unknownDestination), ("accessLog", self.accessLog), ("logLevel", self.logLevel),
         ]
         for (key, value) in single {

@@ -95,8 +95,8 @@ struct Inventory: AdminBackend {
                 sourceIdentity: record.sourceIdentity?.description, destination: record.destination.description,
                 service: record.service?.description, destinationWorkload: record.destinationWorkload?.description,
                 destinationIdentity: record.destinationIdentity?.description,
-                upstream: record.upstream?.description, wire: record.wire.rawValue, bytesSent: record.bytesSent,
-                bytesReceived: record.bytesReceived,
+                upstream: record.upstream?.description, wire: record.wire.rawValue, engine: record.engine?.rawValue,
+                bytesSent: record.bytesSent, bytesReceived: record.bytesReceived,
                 ageSeconds: Double(now > record.openedAt ? now - record.openedAt : 0) / 1e9)
         }
     }

@@ -32,6 +32,8 @@ package struct AgentConfiguration: Sendable, Equatable {
     package var tunnelAhead: Bool = true
     /// Seconds a tunnel waits for its next connection.
     package var tunnelIdleTimeout: Int = 60
+    /// What seals and opens the records of tunnels.
+    package var engine: Engine = .automatic
     package var unknownDestination: UnknownDestination = .refuse
     /// A file, `-` for standard output, or nil for none.
     package var accessLog: String?
@@ -56,6 +58,9 @@ package struct AgentConfiguration: Sendable, Equatable {
 
     package enum AEAD: String, Sendable, CaseIterable { case automatic, openssl, ipsecmb }
 
+    /// As ``ProxyConfiguration/Engine``.
+    package enum Engine: String, Sendable, CaseIterable { case automatic, user, kernel }
+
     package enum LogLevel: String, Sendable, CaseIterable { case trace, debug, info, notice, warning, error }
 
     /// Key and effective value, secrets left out.
@@ -67,6 +72,7 @@ package struct AgentConfiguration: Sendable, Equatable {
             "nodeAddresses": self.nodeAddresses.map(\.description).joined(separator: ","),
             "locality": self.locality.description, "loops": "\(self.loops)",
             "handshakeThreads": "\(self.handshakeThreads)", "aead": self.aead.rawValue,
+            "engine": self.engine.rawValue,
             "tunnelReuse": "\(self.tunnelReuse)", "tunnelAhead": "\(self.tunnelAhead)",
             "tunnelIdleTimeout": "\(self.tunnelIdleTimeout)",
             "unknownDestination": self.unknownDestination.rawValue, "accessLog": self.accessLog ?? "",

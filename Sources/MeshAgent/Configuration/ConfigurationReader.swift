@@ -155,6 +155,11 @@ package struct ConfigurationReader {
         case "tunnelReuse": flag(\.tunnelReuse)
         case "tunnelAhead": flag(\.tunnelAhead)
         case "tunnelIdleTimeout": number(1...3600, \.tunnelIdleTimeout)
+        case "engine":
+            guard let parsed = AgentConfiguration.Engine(rawValue: value) else {
+                return fail("'\(value)' is not one of automatic, user, kernel")
+            }
+            self.configuration.engine = parsed
         case "unknownDestination":
             guard let parsed = AgentConfiguration.UnknownDestination(rawValue: value) else {
                 return fail("'\(value)' is not one of refuse, passthrough")
@@ -194,7 +199,7 @@ package struct ConfigurationReader {
 
     /// Every key of the file, sorted.
     package static let keys = [
-        "accessLog", "aead", "caFingerprint", "connectTimeout", "controlPlane", "dataDir", "halfCloseTimeout",
+        "accessLog", "aead", "caFingerprint", "connectTimeout", "controlPlane", "dataDir", "engine", "halfCloseTimeout",
         "handshakeThreads", "idleTimeout", "instance", "joinToken", "locality", "logLevel", "loops", "maxConnections",
         "metricsListen", "node", "nodeAddresses", "readinessListen", "runDir", "tunnelAhead", "tunnelIdleTimeout",
         "tunnelReuse", "unknownDestination",

@@ -36,6 +36,7 @@ extension ConnectionSummary: TableDisplayable {
         Column("ID", isWide: true), "DIRECTION", "SOURCE", "SOURCE IDENTITY", "DESTINATION", "DESTINATION IDENTITY",
         "WIRE", "STATE", Column("SENT", .right), Column("RECEIVED", .right), Column("AGE", .right),
         Column("SERVICE", isWide: true), Column("SOURCE ADDRESS", isWide: true), Column("UPSTREAM", isWide: true),
+        Column("ENGINE", isWide: true),
     ]
 
     package var sortKey: [String] { [self.source ?? self.sourceAddress, self.destination, self.id] }
@@ -49,7 +50,7 @@ extension ConnectionSummary: TableDisplayable {
             Cell(self.wire, self.wire == "plaintext" ? .warning : .plain),
             Cell(self.state, self.state == "established" ? .good : .plain), Cell(Human.bytes(self.bytesSent)),
             Cell(Human.bytes(self.bytesReceived)), Cell(Human.duration(self.ageSeconds)), Cell(self.service),
-            Cell(self.sourceAddress), Cell(self.upstream),
+            Cell(self.sourceAddress), Cell(self.upstream), Cell(self.engine),
         ]
     }
 

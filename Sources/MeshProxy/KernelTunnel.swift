@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+import MeshTunnel
+
+/// What a loop keeps of a tunnel whose records the kernel seals and opens. The keys are the kernel's alone.
+final class KernelTunnel {
+    let suite: CipherSuite
+    var account: WireAccount
+    var reader = KernelRecordReader()
+    var budget = KeyBudget()
+    var room = PipeRoom(slots: 0)
+    /// No pipe that is large enough is to be had: this tunnel's records are copied.
+    var isCopying = false
+    /// close_notify was taken by the kernel.
+    var isCloseSent = false
+    /// Nanoseconds until the next look whether all is in TCP; grows, since a peer that does not read may take hours.
+    private var pollInterval: UInt64 = 5_000_000
+
+    init(suite: CipherSuite, account: WireAccount) {
+        self.suite = suite
+        self.account = account
+    }
+
+    func nextPoll() -> UInt64 {
+        defer { self.pollInterval = min(self.pollInterval * 2, 320_000_000) }
+        return self.pollInterval
+    }
+}
+
+/// Whether all that the kernel took has reached TCP (trap T3). The kernel seals a record and may keep it back until TCP
+/// has room; shutdown(2) and close(2) discard it then, without an error at any end.
+struct WireAccount: Equatable {
+    /// At the moment of the installation: the number of the next record, and all bytes TCP had been given.
+    let firstSequence: UInt64
+    let firstBytes: UInt64
+    /// Content given to the kernel since, alerts included.
+    private(set) var content: UInt64 = 0
+
+    init(firstSequence: UInt64, firstBytes: UInt64) {
+        self.firstSequence = firstSequence
+        self.firstBytes = firstBytes
+    }
+
+    @inline(__always)
+    mutating func took(_ count: Int) { self.content &+= UInt64(count) }
+
+    /// - Parameters:
+    ///   - sequence: the number of the next record now.
+    ///   - bytes: given to TCP until now.
+    func isComplete(sequence: UInt64, bytes: UInt64) -> Bool {
+        let records = sequence &- self.firstSequence
+        return bytes &- self.firstBytes >= self.content &+ records &* UInt64(RecordLayout.overhead)
+    }
+}
+
+/// Whether a record fits into a pipe (trap T2). Splicing from kernel TLS into a pipe that is nearly full drops the part
+/// of the record that does not fit, without an error.
+struct PipeRoom: Equatable {
+    /// Pages that one record may take.
+    static let perRecord = 6
+    /// Below this many pages a pipe is not worth it, and not safe.
+    static let least = 8
+
+    let slots: Int
+    private var used = 0
+
+    init(slots: Int) { self.slots = slots }
+
+    var isEnough: Bool { self.slots - self.used >= Self.perRecord }
+
+    /// A record of `count` bytes went in. Its bytes begin behind the header, so it may touch a page more than it fills.
+    mutating func took(_ count: Int) { self.used += (count + RecordLayout.header + 4095) / 4096 + 1 }
+
+    /// The pipe is empty.
+    mutating func drained() { self.used = 0 }
+}
