@@ -130,6 +130,12 @@ let package = Package(
             name: "nodemesh-control", dependencies: ["MeshControl", arguments, log], swiftSettings: settings),
         .executableTarget(name: "nodemeshctl", dependencies: ["MeshCLI"], swiftSettings: settings),
 
+        // Runs in a virtual machine, whose first file system has to hold all that it links.
+        .executableTarget(
+            name: "tunnel-vmtest",
+            dependencies: ["COpenSSL", "MeshModel", "MeshLinux", "MeshTunnel", "MeshProxy", log],
+            path: "Tests/tunnel-vmtest", swiftSettings: settings),
+        .testTarget(name: "VMTests", swiftSettings: settings),
         .testTarget(
             name: "IntegrationTests", dependencies: ["MeshAdminAPI"], exclude: ["Resources"], swiftSettings: settings),
         .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"], swiftSettings: settings),

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+import Testing
+
+/// Tunnels over kernel TLS, under Debian's 6.1 kernel: what they do is in `Tests/tunnel-vmtest`.
+@Suite(.serialized) struct KernelTunnelTests {
+    /// At the MTU of a real network, where send buffers are small and the traps of kernel TLS show.
+    @Test func `kernel tunnels at MTU 1500`() async throws {
+        let machine = try await VirtualMachine.run(
+            "tunnel-vmtest", [], options: ["--mtu", "1500", "--timeout", "900", "--file", "/usr/bin/strace"])
+        machine.expectSuccess(atLeast: 40)
+    }
+
+    @Test func `kernel tunnels at the MTU of loopback`() async throws {
+        let machine = try await VirtualMachine.run(
+            "tunnel-vmtest", ["relay-aes128GCM-kernel-kernel", "half-close", "early-data"],
+            options: ["--timeout", "300"])
+        machine.expectSuccess(atLeast: 3)
+    }
+
+    @Test func `a kernel without TLS`() async throws {
+        let machine = try await VirtualMachine.run(
+            "tunnel-vmtest", ["without"], options: ["--modules", "", "--timeout", "300"])
+        machine.expectSuccess(atLeast: 1)
+    }
+}
