@@ -24,7 +24,11 @@ final class HandshakeWorkers: Sendable {
         var new = FairQueue<Requester, Job>(limitPerKey: HandshakeWorkers.limit)
         var isStopped = false
         var isMemoryToReturn = false
+        var nextReturn: UInt64 = 0
     }
+
+    /// Nanoseconds between two times of giving memory back.
+    private static let returnInterval: UInt64 = 10_000_000_000
 
     /// Steps that one requester may have waiting.
     private static let limit = 4096
@@ -65,9 +69,18 @@ final class HandshakeWorkers: Sendable {
 
     /// Has free memory inside the heap given back to the system soon: some milliseconds of work, which a loop must not
     /// do. Handshakes leave free pieces everywhere, and the C library keeps them unless it is asked.
-    func returnMemory() {
-        self.state.withLock { $0.isMemoryToReturn = true }
-        self.semaphore.signal()
+    ///
+    /// - Parameter now: nanoseconds of the monotonic clock.
+    /// - Returns: false when that was done a short while ago: it takes the heap's locks.
+    func returnMemory(now: UInt64) -> Bool {
+        let isAccepted = self.state.withLock { state in
+            guard now >= state.nextReturn else { return false }
+            state.nextReturn = now &+ Self.returnInterval
+            state.isMemoryToReturn = true
+            return true
+        }
+        if isAccepted { self.semaphore.signal() }
+        return isAccepted
     }
 
     /// Steps that wait.

@@ -57,6 +57,8 @@ final class LoopCore {
     var isElsewhere = false
     /// When buffers and keys are looked through for what nothing needs any more; 0: there is nothing.
     private var nextTrim: UInt64 = 0
+    /// What was freed is still inside the heap.
+    private var isMemoryToReturn = false
     /// Held so that, when there are no descriptors left, one connection at a time can still be accepted and refused.
     var spare: CInt = -1
     private(set) var isStopping = false
@@ -136,9 +138,11 @@ final class LoopCore {
     @inline(never)
     private func trim() {
         let (hasFreed, hasForgotten) = (self.blocks.trim(), self.contexts.trim())
+        if hasFreed || hasForgotten { self.isMemoryToReturn = true }
+        if self.isMemoryToReturn, self.settings.workers.returnMemory(now: self.now) { self.isMemoryToReturn = false }
         // A second look comes after each that found something: what was warm then may be cold now.
-        self.nextTrim = hasFreed || hasForgotten || self.blocks.hasSpare ? self.now &+ Self.trimInterval : 0
-        if hasFreed || hasForgotten { self.settings.workers.returnMemory() }
+        let isDone = !hasFreed && !hasForgotten && !self.isMemoryToReturn && !self.blocks.hasSpare
+        self.nextTrim = isDone ? 0 : self.now &+ Self.trimInterval
     }
 
     /// Ends ``run(takeJobs:)`` after closing everything.

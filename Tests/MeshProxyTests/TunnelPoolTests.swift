@@ -65,7 +65,8 @@ import Testing
             let wire = try mesh.dial(app.address)
             if count > 0 { try await onThread { try wire.write([UInt8](repeating: 7, count: count)) } }
             wire.finish()
-            #expect(String(decoding: try await onThread { try wire.readToEnd() }, as: UTF8.self) == "\(count)")
+            let answer = String(decoding: try await onThread { try wire.readToEnd() }, as: UTF8.self)
+            #expect(answer == "\(count)")
         }
         #expect(try await mesh.a.closed(5).allSatisfy { $0.reason == .completed })
     }

@@ -27,7 +27,7 @@ final class Wire: Sendable {
     @discardableResult
     private func wait(_ events: Int32) -> Bool {
         var entry = pollfd(fd: self.fd, events: Int16(events), revents: 0)
-        return poll(&entry, 1, 10_000) > 0
+        return poll(&entry, 1, 60_000) > 0
     }
 
     /// Up to `count` bytes; empty at the end of the stream.
