@@ -18,6 +18,8 @@ from .steps import with_cpu
 from .world import PORTS, awake, network
 
 IDLE = (1000, 9500)
+# Seconds for which connections have been idle when memory is looked at.
+SETTLE = 10
 # Descriptors that a daemon needs beside the two of each connection.
 RESERVE = 2000
 # The share of a core that the hypervisor may take from a step before it counts as noisy.
@@ -252,8 +254,8 @@ class Runner:
                 line = json.loads(client.stdout.readline())
                 if line["alive"] < count:
                     raise ValueError(f"{line['alive']} of {count} connections are up")
-                # What a handshake needed may be given back a moment later.
-                time.sleep(2)
+                # Idle is idle: what handshakes needed may be given back a moment later, by everybody.
+                time.sleep(SETTLE)
                 held = {node: self.world.memory(node) for node in peer.nodes()}
                 figures.update(growth(start, held, count))
                 client.stdin.write("\n")
