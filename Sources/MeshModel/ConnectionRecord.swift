@@ -54,7 +54,7 @@ package struct ConnectionRecord: Sendable, Hashable {
     /// What an operator should read beside the reason: a peer's message, an errno's name.
     package var detail: String?
     /// The W3C trace-context header of the tunnel, the same on both nodes.
-    package var traceparent: String?
+    package var trace: TraceContext?
 
     package init(
         id: UInt64, direction: ConnectionDirection, sourceAddress: SocketAddress, destination: SocketAddress,

@@ -104,8 +104,8 @@ extension LoopCore {
                 self.fail(connection, .noHealthyEndpoint, "the endpoint's node has no address or no valid identity")
                 return
             }
-            let trace = Traceparent.make()
-            connection.record.traceparent = trace
+            let trace = TraceContext.random()
+            connection.record.trace = trace
             connection.record.sourceIdentity = identity.id
             connection.record.upstream = SocketAddress(ip: address, port: node.tunnelPort)
             setup.target = Connection.Target(
@@ -117,7 +117,7 @@ extension LoopCore {
                         at: SocketAddress(ip: address, port: node.tunnelPort), expecting: expected),
                     request: ConnectRequest(
                         authority: route.address, client: connection.record.sourceAddress, source: source.id,
-                        sourceService: sourceWorkload?.canonicalName, traceparent: trace)))
+                        sourceService: sourceWorkload?.canonicalName, trace: trace)))
         }
         self.perform(connection.machine.resolved(), connection)
     }
@@ -168,7 +168,7 @@ extension LoopCore {
         connection.record.upstream = request.authority
         connection.record.sourceIdentity = session.peer
         connection.record.destinationIdentity = session.local
-        connection.record.traceparent = request.traceparent
+        connection.record.trace = request.trace
         if let client = request.client { connection.record.sourceAddress = client }
         // The peer proved the namespace and the account only; the name inside them is its word.
         if let source = request.source, source.namespace == session.peer.namespace {

@@ -29,7 +29,7 @@ package enum AccessLogLine {
         line.add("reason", record.reason?.rawValue)
         line.add("policy", record.policy?.description)
         line.add("detail", record.detail)
-        line.add("traceparent", record.traceparent)
+        line.add("traceparent", record.trace?.description)
         return line.finished
     }
 

@@ -12,19 +12,19 @@ package struct ConnectRequest: Hashable, Sendable {
     /// The client's canonical service name.
     package var sourceService: String?
     /// W3C trace context.
-    package var traceparent: String?
+    package var trace: TraceContext?
     /// nil: the peer is not a node of our own making.
     package var capabilities: TunnelCapabilities?
 
     package init(
         authority: SocketAddress, client: SocketAddress? = nil, source: WorkloadID? = nil,
-        sourceService: String? = nil, traceparent: String? = nil, capabilities: TunnelCapabilities? = nil
+        sourceService: String? = nil, trace: TraceContext? = nil, capabilities: TunnelCapabilities? = nil
     ) {
         self.authority = authority
         self.client = client
         self.source = source
         self.sourceService = sourceService
-        self.traceparent = traceparent
+        self.trace = trace
         self.capabilities = capabilities
     }
 
@@ -39,7 +39,7 @@ package struct ConnectRequest: Hashable, Sendable {
             baggage.append("nodemesh.workload=\(Baggage.encode(source.namespace))/\(Baggage.encode(source.name))")
         }
         if !baggage.isEmpty { text += "baggage: \(baggage.joined(separator: ","))\r\n" }
-        if let traceparent = self.traceparent { text += "traceparent: \(traceparent)\r\n" }
+        if let trace = self.trace { text += "traceparent: \(trace)\r\n" }
         if let capabilities = self.capabilities {
             text += "\(TunnelCapabilities.header): \(capabilities.encoded)\r\n"
         }
@@ -69,7 +69,8 @@ package struct ConnectRequest: Hashable, Sendable {
             self.sourceService = values["service.name"]
         }
         self.capabilities = try head.single(TunnelCapabilities.header).map { TunnelCapabilities($0) }
-        self.traceparent = try head.single("traceparent").flatMap { Self.isTraceparent($0) ? $0 : nil }
+        // One that is malformed is as good as none (W3C trace context §3.2.2.3).
+        self.trace = try head.single("traceparent").flatMap { TraceContext($0) }
     }
 
     /// RFC 7239: one element, whose `for` is an address with a port.
@@ -81,14 +82,6 @@ package struct ConnectRequest: Hashable, Sendable {
             if let address = SocketAddress(String(value)) { return address }
         }
         throw HeadReader.broken("forwarded names no client address and port")
-    }
-
-    /// Version 00 of W3C trace context.
-    package static func isTraceparent(_ text: String) -> Bool {
-        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
-        guard parts.count == 4, parts[0] == "00", parts.map(\.utf8.count) == [2, 32, 16, 2] else { return false }
-        let isHex = parts.allSatisfy { $0.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) } }
-        return isHex && parts[1].contains { $0 != "0" } && parts[2].contains { $0 != "0" }
     }
 }
 

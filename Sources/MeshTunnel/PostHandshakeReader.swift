@@ -9,16 +9,16 @@ struct PostHandshakeReader {
     }
 
     private var type: UInt8 = 0
-    private var headerBytes = 0
-    private var length = 0
-    private var taken = 0
+    private var headerBytes: UInt8 = 0
+    private var length: Int32 = 0
+    private var taken: Int32 = 0
 
     /// No message is partly read.
     var isBetweenMessages: Bool { self.headerBytes == 0 }
 
     mutating func next(_ byte: UInt8) throws(TunnelError) -> Event {
         if self.headerBytes < 4 {
-            if self.headerBytes == 0 { self.type = byte } else { self.length = self.length << 8 | Int(byte) }
+            if self.headerBytes == 0 { self.type = byte } else { self.length = self.length << 8 | Int32(byte) }
             self.headerBytes += 1
             if self.headerBytes < 4 { return .nothing }
             switch (self.type, self.length) {

@@ -6,8 +6,6 @@ struct TrafficKeys {
     let suite: CipherSuite
     /// The traffic secret; the suite's hash length counts.
     private var secret: InlineArray<48, UInt8>
-    /// The key; the suite's key length counts.
-    private(set) var key = InlineArray<32, UInt8>(repeating: 0)
     private(set) var iv = InlineArray<12, UInt8>(repeating: 0)
     /// Of the next record.
     var sequence: UInt64 = 0
@@ -45,18 +43,23 @@ struct TrafficKeys {
         return nonce
     }
 
+    /// The key; the suite's key length counts. Made when it is asked for, as an idle session needs none; to be wiped by
+    /// the caller.
+    var key: InlineArray<32, UInt8> {
+        var key = InlineArray<32, UInt8>(repeating: 0)
+        self.expand("key", count: self.suite.keyLength) { key[$0] = $1 }
+        return key
+    }
+
     mutating func erase() {
         wipe(&self.secret)
-        wipe(&self.key)
         wipe(&self.iv)
     }
 
     private mutating func derive() {
-        var (key, iv) = (InlineArray<32, UInt8>(repeating: 0), InlineArray<12, UInt8>(repeating: 0))
-        self.expand("key", count: self.suite.keyLength) { key[$0] = $1 }
+        var iv = InlineArray<12, UInt8>(repeating: 0)
         self.expand("iv", count: 12) { iv[$0] = $1 }
-        (self.key, self.iv) = (key, iv)
-        wipe(&key)
+        self.iv = iv
         wipe(&iv)
     }
 

@@ -102,4 +102,19 @@ import Testing
             settings: mesh.settings, localNode: "a", localLocality: Locality(region: "ap"), workloads: [here])
         #expect(told.localLocality == Locality(region: "ap"))
     }
+
+    @Test func `a trace context reads what it writes and nothing else`() {
+        let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        #expect(TraceContext(text)?.description == text)
+        let made = TraceContext.random()
+        #expect(TraceContext(made.description) == made && made != TraceContext.random())
+        for wrong in [
+            "", "nonsense", "01" + text.dropFirst(2), text + "-", text.uppercased(), String(text.dropLast()),
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0af7651916cd43dd8448eb211c80319+-b7ad6b7169203331-01",
+        ] {
+            #expect(TraceContext(wrong) == nil, "\(wrong)")
+        }
+    }
 }

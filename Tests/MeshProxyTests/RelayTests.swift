@@ -63,7 +63,7 @@ enum Way: String, CaseIterable, CustomTestStringConvertible {
         if way == .tunnel {
             let other = try await mesh.b.closed(1)[0]
             #expect(other.reason == .completed && other.bytesSent == UInt64(size))
-            #expect(other.traceparent == record.traceparent && record.traceparent != nil)
+            #expect(other.trace == record.trace && record.trace != nil)
             #expect(other.source == TestMesh.client && other.sourceIdentity == record.sourceIdentity)
             #expect(other.sourceAddress.ip == IPAddress("10.0.0.1"))
             #expect(mesh.b.marked == [other.sourceAddress])

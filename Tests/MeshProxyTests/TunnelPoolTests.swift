@@ -32,7 +32,7 @@ import Testing
             #expect(records.allSatisfy { $0.reason == .completed && $0.bytesSent == $0.bytesReceived })
             #expect(records.allSatisfy { $0.sourceIdentity?.description.hasSuffix("/sa/client") == true })
         }
-        #expect(Set(try await mesh.b.closed(20).map(\.traceparent)).count == 20)
+        #expect(Set(try await mesh.b.closed(20).map(\.trace)).count == 20)
         #expect(await mesh.a.proxy.connections().isEmpty)
         #expect(await mesh.b.proxy.connections().isEmpty)
     }

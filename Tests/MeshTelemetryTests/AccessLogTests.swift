@@ -24,7 +24,7 @@ import Testing
                 $0.reason = .policyDenied
                 $0.policy = NamespacedName(namespace: "shop", name: "deny")
                 $0.detail = "denied by the peer"
-                $0.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+                $0.trace = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
             })
         #expect(
             line == #"{"timestamp":"2023-11-14T22:13:21.623707Z","connection":9,"direction":"outbound","#

@@ -31,7 +31,7 @@ import Testing
             authority: try #require(SocketAddress(self.authority)),
             client: SocketAddress("10.9.9.9:4242"),
             source: NamespacedName(namespace: "prod", name: "client-1"), sourceService: "client",
-            traceparent: self.trace)
+            trace: TraceContext(self.trace))
         let text = String(decoding: request.encoded, as: UTF8.self)
         #expect(text.hasPrefix("CONNECT 10.1.2.3:8080 HTTP/1.1\r\nHost: 10.1.2.3:8080\r\n"))
         #expect(text.contains("\r\nforwarded: for=\"10.9.9.9:4242\"\r\n"))
@@ -61,7 +61,7 @@ import Testing
                 "baggage: a=b, nodemesh.workload = prod/x%2Dy ;p=1, broken, nodemesh.workload=second/one")
         ).0
         #expect(odd?.source == NamespacedName(namespace: "prod", name: "x-y"))
-        #expect(odd?.traceparent == nil)
+        #expect(odd?.trace == nil)
     }
 
     @Test(arguments: [
