@@ -62,7 +62,8 @@ let package = Package(
     // Each target may depend only on targets listed above it.
     targets: [
         .systemLibrary(name: "CMeshABI", path: "bpf/include"),
-        .target(name: "CMeshLinux"),
+        // Tests script the kernel's answers in debug builds.
+        .target(name: "CMeshLinux", cSettings: [.define("NM_FAULTS", .when(configuration: .debug))]),
         .target(name: "CMeshAEAD", linkerSettings: [.linkedLibrary("dl")]),
         .systemLibrary(name: "CLibBPF", pkgConfig: "libbpf", providers: [.apt(["libbpf-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
@@ -181,7 +182,9 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "MeshProxyTests",
-            dependencies: ["MeshProxy", "MeshTunnel", "MeshIdentity", "MeshModel", "MeshLinux", log],
+            dependencies: [
+                "MeshProxy", "MeshTunnel", "MeshIdentity", "MeshModel", "MeshLinux", "CMeshLinux", log,
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "NodemeshctlTests", dependencies: ["MeshCLI", "MeshAdminAPI", "MeshModel", arguments],

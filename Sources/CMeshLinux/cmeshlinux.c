@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include "cmeshlinux.h"
+#include "faults_hook.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,6 +50,7 @@ static int unpack4(const struct sockaddr_storage *storage, uint32_t *address, ui
 
 int nm_socket_tcp4(void)
 {
+	NM_FAULT(SOCKET, -1);
 	return socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 }
 
@@ -60,6 +63,8 @@ int nm_bind4(int fd, uint32_t address, uint16_t port)
 int nm_connect4(int fd, uint32_t address, uint16_t port)
 {
 	struct sockaddr_in in = address4(address, port);
+
+	NM_FAULT(CONNECT, fd);
 	return connect(fd, (struct sockaddr *)&in, sizeof(in));
 }
 
@@ -67,7 +72,10 @@ int nm_accept4(int fd, uint32_t *address, uint16_t *port)
 {
 	struct sockaddr_storage storage = { 0 };
 	socklen_t length = sizeof(storage);
-	int accepted = accept4(fd, (struct sockaddr *)&storage, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int accepted;
+
+	NM_FAULT(ACCEPT, fd);
+	accepted = accept4(fd, (struct sockaddr *)&storage, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (accepted >= 0)
 		unpack4(&storage, address, port);
@@ -102,6 +110,7 @@ int nm_getpeername4(int fd, uint32_t *address, uint16_t *port)
 
 int nm_setsockopt_int(int fd, int level, int option, int value)
 {
+	NM_FAULT(SETSOCKOPT, fd);
 	return setsockopt(fd, level, option, &value, sizeof(value));
 }
 
@@ -120,25 +129,86 @@ int nm_linger_reset(int fd)
 
 ssize_t nm_splice(int input, int output, size_t count)
 {
+#ifdef NM_FAULTS
+	if (nm_fault(nm_fault_is_pipe(input) ? NM_CALL_SPLICE_OUT : NM_CALL_SPLICE_IN, input, output, &count))
+		return -1;
+#endif
 	return splice(input, NULL, output, NULL, count, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 }
 
-int nm_pipe2(int fds[2]) { return pipe2(fds, O_NONBLOCK | O_CLOEXEC); }
+int nm_pipe2(int fds[2])
+{
+	NM_FAULT(PIPE, -1);
+	return pipe2(fds, O_NONBLOCK | O_CLOEXEC);
+}
 
-int nm_set_pipe_size(int fd, int size) { return fcntl(fd, F_SETPIPE_SZ, size); }
+int nm_set_pipe_size(int fd, int size)
+{
+	NM_FAULT(PIPE_SIZE, fd);
+	return fcntl(fd, F_SETPIPE_SZ, size);
+}
 
-ssize_t nm_recv(int fd, void *buffer, size_t count) { return recv(fd, buffer, count, 0); }
+ssize_t nm_recv(int fd, void *buffer, size_t count)
+{
+	NM_FAULT_COUNT(RECV, fd, count);
+	return recv(fd, buffer, count, 0);
+}
 
-ssize_t nm_recv_peek(int fd, void *buffer, size_t count) { return recv(fd, buffer, count, MSG_PEEK); }
+ssize_t nm_recv_peek(int fd, void *buffer, size_t count)
+{
+	NM_FAULT_COUNT(PEEK, fd, count);
+	return recv(fd, buffer, count, MSG_PEEK);
+}
 
-ssize_t nm_recv_discard(int fd, size_t count) { return recv(fd, NULL, count, MSG_TRUNC); }
+ssize_t nm_recv_discard(int fd, size_t count)
+{
+	NM_FAULT_COUNT(DISCARD, fd, count);
+	return recv(fd, NULL, count, MSG_TRUNC);
+}
 
-ssize_t nm_send(int fd, const void *buffer, size_t count) { return send(fd, buffer, count, MSG_NOSIGNAL); }
+ssize_t nm_send(int fd, const void *buffer, size_t count)
+{
+	NM_FAULT_COUNT(SEND, fd, count);
+	return send(fd, buffer, count, MSG_NOSIGNAL);
+}
+
+#ifdef NM_FAULTS
+/* Lowers `limit` if the script says so, and makes `*vector` the ranges up to there. */
+static int fault_vector(int call, int fd, const void **vector, int *count, struct iovec *only)
+{
+	size_t limit = ((const struct iovec *)*vector)->iov_len;
+	size_t whole = limit;
+
+	if (nm_fault(call, fd, -1, &limit))
+		return -1;
+	if (limit < whole) {
+		*only = (struct iovec){ .iov_base = ((const struct iovec *)*vector)->iov_base, .iov_len = limit };
+		*vector = only;
+		*count = 1;
+	}
+	return 0;
+}
+#endif
 
 ssize_t nm_send_vector(int fd, const void *vector, int count)
 {
+#ifdef NM_FAULTS
+	struct iovec only;
+	if (fault_vector(NM_CALL_SENDMSG, fd, &vector, &count, &only) < 0)
+		return -1;
+#endif
 	struct msghdr message = { .msg_iov = (struct iovec *)vector, .msg_iovlen = (size_t)count };
 	return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+ssize_t nm_read_vector(int fd, const void *vector, int count)
+{
+#ifdef NM_FAULTS
+	struct iovec only;
+	if (fault_vector(NM_CALL_READV, fd, &vector, &count, &only) < 0)
+		return -1;
+#endif
+	return readv(fd, vector, count);
 }
 
 int nm_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
@@ -146,10 +216,19 @@ int nm_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 int nm_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t data)
 {
 	struct epoll_event event = { .events = events, .data = { .u64 = data } };
+
+	NM_FAULT(EPOLL_CTL, fd);
+#ifdef NM_FAULTS
+	nm_fault_watched(epoll, operation, fd, events, data);
+#endif
 	return epoll_ctl(epoll, operation, fd, &event);
 }
 
-int nm_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
+int nm_eventfd(void)
+{
+	NM_FAULT(EVENTFD, -1);
+	return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+}
 
 int nm_socketpair(int fds[2])
 {

@@ -9,13 +9,15 @@ package struct Epoll: ~Copyable {
         package let rawValue: UInt32
         package init(rawValue: UInt32) { self.rawValue = rawValue }
         package static let readable = Self(rawValue: 0x001)
+        /// TCP urgent data (EPOLLPRI).
+        package static let urgent = Self(rawValue: 0x002)
         package static let writable = Self(rawValue: 0x004)
         package static let error = Self(rawValue: 0x008)
         package static let hangUp = Self(rawValue: 0x010)
         package static let readHangUp = Self(rawValue: 0x2000)
         package static let edgeTriggered = Self(rawValue: 1 << 31)
         /// Everything a relay wants to know, registered once.
-        package static let stream: Self = [.readable, .writable, .readHangUp, .edgeTriggered]
+        package static let stream: Self = [.readable, .urgent, .writable, .readHangUp, .edgeTriggered]
     }
 
     private let descriptor: FileDescriptor

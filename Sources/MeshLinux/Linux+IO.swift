@@ -44,7 +44,7 @@ extension Linux {
     package static func read(
         _ fd: CInt, vector: UnsafePointer<iovec>, count: Int
     ) throws(SystemError) -> IOResult<Int> {
-        try nonBlockingCall("readv") { Glibc.readv(fd, vector, CInt(truncatingIfNeeded: count)) }
+        try nonBlockingCall("readv") { nm_read_vector(fd, vector, CInt(truncatingIfNeeded: count)) }
     }
 
     /// Writes from several ranges (at most IOV_MAX) to something that is no socket.

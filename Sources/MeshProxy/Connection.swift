@@ -29,8 +29,6 @@ final class Connection {
     var deadline: UInt64 = 0
     /// When a flow wants to be pumped again without an event (nanoseconds of the monotonic clock); 0: never.
     var pollAt: UInt64 = 0
-    /// The earliest time at which the loop's timers will look at it; 0: never.
-    var timerAt: UInt64 = 0
     /// When bytes last moved.
     var activity: UInt64
     /// Waits in the loop's ready list.

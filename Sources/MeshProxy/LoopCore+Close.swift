@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Glibc
 import MeshLinux
 import MeshModel
 import Synchronization
@@ -62,6 +63,14 @@ extension LoopCore {
             self.pipes.give(side.pointee.pipe, isEmpty: side.pointee.bytesInPipe == 0)
             side.pointee.pipe = -1
             side.pointee.bytesInPipe = 0
+        }
+    }
+
+    /// The word for a call on a socket that failed: whose it was, unless this node is short of something.
+    func reason(forFailureOf index: UInt32, _ error: SystemError) -> CloseReason {
+        switch error.errno {
+        case ENOMEM, ENOBUFS, EMFILE, ENFILE: .resourceExhausted
+        default: self.reason(forFailureOf: index)
         }
     }
 

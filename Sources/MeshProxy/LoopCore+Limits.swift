@@ -142,10 +142,7 @@ extension LoopCore {
         self.settings.traffic.pauses.wrappingAdd(1, ordering: .relaxed)
         let time = self.now &+ nanoseconds
         connection.traffic.pausedUntil = time
-        self.timers.add(
-            Timers.Entry(
-                time: time, index: connection.index,
-                generation: self.sides[connection.index].pointee.generation))
+        self.timers.add(Timers.Entry(time: time, index: connection.index))
     }
 
     /// Goes on with a connection whose pause is over; called for each of its timers.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Glibc
 import MeshLinux
 
 /// Plain bytes to a plain socket: by copy while they trickle, by splice through a lent pipe when they come in bulk.
@@ -34,6 +35,11 @@ extension LoopCore {
     /// Takes bytes from a socket into a pipe.
     func spliceIn(_ index: UInt32) throws(RelayFailure) -> Int {
         let source = self.sides[index]
+        // splice(2) stops at urgent data for ever, and says that the stream ended there if a FIN follows.
+        if source.pointee.flags.contains(.urgent) {
+            source.pointee.flags.remove(.bulk)
+            return 0
+        }
         if source.pointee.pipe < 0 {
             guard let pipe = self.pipes.take() else {
                 source.pointee.flags.remove(.bulk)
@@ -55,7 +61,8 @@ extension LoopCore {
             source.pointee.flags.remove(.readable)
             return 0
         case .done(0):
-            source.pointee.flags.insert(.ended)
+            // The end, or urgent data in front of it; recv(2) tells.
+            source.pointee.flags.remove(.bulk)
             return 0
         case .done(let count):
             source.pointee.bytesInPipe = Int32(truncatingIfNeeded: count)
@@ -74,6 +81,7 @@ extension LoopCore {
                 case .wouldBlock:
                     destination.pointee.flags.remove(.writable)
                     return false
+                case .done(0): throw SystemError(call: "splice", errno: EIO)
                 case .done(let count):
                     source.pointee.bytesInPipe -= Int32(truncatingIfNeeded: count)
                     source.pointee.bytes += UInt64(count)

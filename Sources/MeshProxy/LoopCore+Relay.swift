@@ -53,8 +53,9 @@ extension LoopCore {
             return
         }
         for (index, flags) in [(connection.index, up), (connection.server, down)]
-        where flags.isSuperset(of: [.failed, .ended]) {
-            // Its stream had ended in order, so no read will ever report this.
+        where flags.contains(.failed) && (flags.contains(.ended) || self.isHeldUp(index)) {
+            // Its stream had ended in order, so no read will ever report this; or the other side does not read, so none
+            // will for a long time, and a reset is no byte that waits for its turn.
             let code = Linux.socketError(self.sides[index].pointee.fd)
             if code == 0 {
                 self.sides[index].pointee.flags.remove(.failed)
@@ -67,6 +68,14 @@ extension LoopCore {
             connection.isHalfClosed = true
             if let limit = self.quietLimit(connection) { self.setDeadline(connection, after: limit) }
         }
+    }
+
+    /// Bytes from that side wait for the other side to take them.
+    private func isHeldUp(_ index: UInt32) -> Bool {
+        let side = self.sides[index]
+        if side.pointee.bytesInPipe > 0 { return true }
+        guard let block = side.pointee.block else { return false }
+        return block.pointee.hasBytes || block.pointee.hasRanges
     }
 
     private func relayBroke(_ connection: Connection, _ failure: RelayFailure) {
@@ -107,7 +116,7 @@ extension LoopCore {
     func explain(_ failure: RelayFailure) -> (CloseReason, String) {
         switch failure {
         case .read(let index, let error), .write(let index, let error):
-            (self.reason(forFailureOf: index), error.description)
+            (self.reason(forFailureOf: index, error), error.description)
         case .tunnel(let error):
             (error.closeReason, error.message)
         }

@@ -206,10 +206,7 @@ extension LoopCore {
             }
         }
         // What travelled with the CONNECT still waits in the client's socket.
-        var left = early
-        while left > 0, case .done(let count)? = try? Linux.discard(self.sides[connection.index].pointee.fd, left),
-            count > 0
-        { left -= count }
+        guard self.discardEarly(early, connection) else { return }
         self.sides[connection.index].pointee.bytes += UInt64(early)
         let target = connection.setup?.target
         self.noteEstablished(connection)
@@ -222,6 +219,27 @@ extension LoopCore {
         if let idle = self.quietLimit(connection) { self.setDeadline(connection, after: idle) }
         self.relay(connection)
         if let target, let destination = target.tunnel?.destination { self.replenish(destination, like: target) }
+    }
+
+    /// Takes bytes that the server has already out of the client's socket. What could not be taken would be sent twice,
+    /// so that ends the connection; false then.
+    private func discardEarly(_ count: Int, _ connection: Connection) -> Bool {
+        var left = count
+        while left > 0 {
+            do throws(SystemError) {
+                if case .done(let taken) = try Linux.discard(self.sides[connection.index].pointee.fd, left), taken > 0 {
+                    left -= taken
+                    continue
+                }
+                connection.record.detail = "bytes that the client had sent are gone from its socket"
+                self.close(connection, self.reason(forFailureOf: connection.index))
+            } catch {
+                connection.record.detail = error.description
+                self.close(connection, self.reason(forFailureOf: connection.index, error))
+            }
+            return false
+        }
+        return true
     }
 }
 

@@ -69,7 +69,7 @@ extension LoopCore {
             try self.flush(toward: index)
             return true
         } catch {
-            self.attemptFailed(connection, self.reason(forFailureOf: index), error.description)
+            self.attemptFailed(connection, self.reason(forFailureOf: index, error), error.description)
             return false
         }
     }

@@ -180,6 +180,7 @@ final class LoopCore {
         if events.contains(.readable) { side.pointee.flags.insert(.readable) }
         if events.contains(.writable) { side.pointee.flags.insert(.writable) }
         if !events.isDisjoint(with: [.readHangUp, .hangUp]) { side.pointee.flags.formUnion([.readable, .hangUp]) }
+        if events.contains(.urgent) { side.pointee.flags.formUnion([.readable, .hangUp, .urgent]) }
         if events.contains(.error) {
             side.pointee.flags.formUnion([.readable, .writable, .hangUp, .failed])
         }
@@ -252,12 +253,11 @@ final class LoopCore {
         let (poll, deadline) = (connection.pollAt, connection.deadline)
         let time = poll == 0 ? deadline : deadline == 0 ? poll : min(poll, deadline)
         if time == 0 { return }
-        if connection.timerAt != 0, connection.timerAt <= time { return }
-        connection.timerAt = time
-        self.timers.add(
-            Timers.Entry(
-                time: time, index: connection.index,
-                generation: self.sides[connection.index].pointee.generation))
+        // Of the place, not of the connection: many short connections with a far deadline each leave one entry together.
+        let side = self.sides[connection.index]
+        if side.pointee.timerAt != 0, side.pointee.timerAt <= time { return }
+        side.pointee.timerAt = time
+        self.timers.add(Timers.Entry(time: time, index: connection.index))
     }
 
     private func fireTimers() {
@@ -265,12 +265,9 @@ final class LoopCore {
         for _ in 0..<256 {
             guard let entry = self.timers.pop(now: self.now) else { return }
             let side = self.sides[entry.index]
-            guard side.pointee.generation == entry.generation, let reference = side.pointee.connection else {
-                continue
-            }
-            let connection = reference.takeUnretainedValue()
+            if side.pointee.timerAt == entry.time { side.pointee.timerAt = 0 }
+            guard let connection = side.pointee.connection?.takeUnretainedValue() else { continue }
             self.resumeIfDue(connection)
-            if connection.timerAt == entry.time { connection.timerAt = 0 }
             if connection.pollAt != 0, connection.pollAt <= self.now {
                 connection.pollAt = 0
                 if case .relaying = connection.machine.state { self.relay(connection) }

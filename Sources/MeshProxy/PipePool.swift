@@ -24,8 +24,10 @@ struct PipePool: ~Copyable {
     var isThrifty = false
     private var ends: [Ends] = []
     private var free: [Int32] = []
+    /// Places whose pipe was thrown away when the system gave no other.
+    private var empty: [Int32] = []
 
-    var lent: Int { self.ends.count - self.free.count }
+    var lent: Int { self.ends.count - self.free.count - self.empty.count }
 
     init(size: Int, limit: Int, ownerLimit: Int = .max) {
         self.size = size
@@ -34,7 +36,7 @@ struct PipePool: ~Copyable {
     }
 
     deinit {
-        for ends in self.ends {
+        for ends in self.ends where ends.read >= 0 {
             Linux.close(ends.read)
             Linux.close(ends.write)
         }
@@ -55,7 +57,11 @@ struct PipePool: ~Copyable {
     }
 
     private mutating func make() -> Int32? {
-        guard self.ends.count < self.limit, let fresh = Self.make(self.size) else { return nil }
+        guard self.ends.count < self.limit || !self.empty.isEmpty, let fresh = Self.make(self.size) else { return nil }
+        if let place = self.empty.popLast() {
+            self.ends[Int(place)] = fresh
+            return place
+        }
         self.ends.append(fresh)
         return Int32(self.ends.count - 1)
     }
@@ -67,9 +73,11 @@ struct PipePool: ~Copyable {
             let old = self.ends[Int(pipe)]
             Linux.close(old.read)
             Linux.close(old.write)
-            // Without a new one the place stays, with descriptors that every call refuses.
             self.ends[Int(pipe)] = Ends(read: -1, write: -1, slots: 0)
-            guard let fresh = Self.make(self.size) else { return }
+            guard let fresh = Self.make(self.size) else {
+                self.empty.append(pipe)
+                return
+            }
             self.ends[Int(pipe)] = fresh
         }
         self.free.append(pipe)

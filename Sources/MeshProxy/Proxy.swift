@@ -34,6 +34,8 @@ package final class Proxy: Sendable {
     /// Where peers dial; the port is the real one when the configured one was 0. nil before ``start()``.
     package var tunnelEndpoint: SocketAddress? { self.state.withLock { $0.tunnels.first?.address } }
 
+    var loops: [EventLoop] { self.state.withLock { $0.loops } }
+
     /// Opens the tunnel listener and starts the loops. They know nothing until ``update(_:)``.
     package func start() throws(ProxyError) {
         do {

@@ -11,7 +11,7 @@ struct Side {
         static let readable = Self(rawValue: 1 << 0)
         /// The socket takes bytes; cleared by EAGAIN.
         static let writable = Self(rawValue: 1 << 1)
-        /// FIN or RST arrived, maybe behind bytes: a short read does not mean "empty" any more.
+        /// FIN, RST or urgent data arrived, maybe behind bytes: a short read does not mean "empty" any more.
         static let hangUp = Self(rawValue: 1 << 2)
         /// epoll told of an error.
         static let failed = Self(rawValue: 1 << 3)
@@ -33,6 +33,8 @@ struct Side {
         static let metered = Self(rawValue: 1 << 12)
         /// Reads stop at the end of a TLS record, because the kernel may take over there.
         static let exactReads = Self(rawValue: 1 << 13)
+        /// The peer has sent TCP urgent data: reads stop in front of it with bytes behind it.
+        static let urgent = Self(rawValue: 1 << 14)
     }
 
     var fd: CInt = -1
@@ -47,6 +49,9 @@ struct Side {
     /// Payload that the other side took.
     var bytes: UInt64 = 0
     var connection: Unmanaged<Connection>?
+    /// The earliest time at which the loop's timers will look at whatever connection is here then; 0: never. Of a
+    /// client's side; it stays when the connection goes.
+    var timerAt: UInt64 = 0
 }
 
 /// The sides of a loop's connections at stable addresses.

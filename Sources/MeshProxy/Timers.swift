@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A loop's deadlines: a binary heap of (time, side, generation). Nothing is ever removed before its time; what fires
-/// for a connection that is gone, or whose deadline has moved, is dropped or put back by the loop.
+/// A loop's deadlines: a binary heap of (time, side). Nothing is ever removed before its time; what fires
+/// when the connection there is gone or another one, or its deadline has moved, is dropped or put back by the loop.
 struct Timers {
     struct Entry {
         var time: UInt64
         var index: UInt32
-        var generation: UInt32
     }
 
     private var heap: [Entry] = []

@@ -140,7 +140,7 @@ import Testing
     @Test func `timers fire in order`() {
         var timers = Timers()
         for time: UInt64 in [50, 10, 40, 20, 30, 20] {
-            timers.add(.init(time: time, index: UInt32(time), generation: 0))
+            timers.add(.init(time: time, index: UInt32(time)))
         }
         #expect(timers.next == 10)
         var fired: [UInt64] = []

@@ -109,6 +109,8 @@ final class TestNode: Sendable {
     /// What captured connections dial from now on.
     func setDestination(_ address: SocketAddress?) { self.journal.destination.withLock { $0 = address } }
 
+    /// In order of ending.
+    var closedRecords: [ConnectionRecord] { self.journal.closed.withLock { $0 } }
     var opened: [ConnectionRecord] { self.journal.opened.withLock { $0 } }
     /// The addresses that applications were to see.
     var marked: [SocketAddress] { self.journal.marked.withLock { $0 } }

@@ -55,6 +55,8 @@ ssize_t nm_send(int fd, const void *buffer, size_t count);
 /// sendmsg(2) with MSG_NOSIGNAL. `vector` points to struct iovec; the type is not named here, or Swift would take
 /// this module for its home.
 ssize_t nm_send_vector(int fd, const void *vector, int count);
+/// readv(2); `vector` as for nm_send_vector.
+ssize_t nm_read_vector(int fd, const void *vector, int count);
 
 int nm_epoll_create(void);
 int nm_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t data);

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Testing
+
+/// Replays what fuzzing has found worth keeping; see `Tools/fuzz`.
+@Suite struct CorpusTests {
+    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .appending(path: "Corpus")
+
+    @Test(arguments: FuzzTarget.allCases) func `nothing in the corpus breaks its reader`(target: FuzzTarget) throws {
+        let folder = Self.root.appending(path: target.rawValue)
+        let files = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
+        #expect(!files.isEmpty)
+        for file in files { try Data(contentsOf: file).withUnsafeBytes { target.run($0) } }
+    }
+
+    @Test(arguments: FuzzTarget.allCases) func `nothing random breaks a reader`(target: FuzzTarget) throws {
+        let folder = Self.root.appending(path: target.rawValue)
+        let seeds = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
+            .sorted { $0.path < $1.path }.map { try Data(contentsOf: $0) }
+        var random = SystemRandomNumberGenerator()
+        for _ in 0..<300 {
+            var bytes = Array(seeds.randomElement(using: &random) ?? Data())
+            for _ in 0..<Int.random(in: 1...8, using: &random) {
+                let place = Int.random(in: 0...bytes.count, using: &random)
+                switch UInt32.random(in: 0..<3, using: &random) {
+                case 0: bytes.insert(UInt8.random(in: 0...255, using: &random), at: place)
+                case 1: if place < bytes.count { bytes[place] = UInt8.random(in: 0...255, using: &random) }
+                default: bytes.removeSubrange(place..<min(bytes.count, place + 3))
+                }
+            }
+            bytes.withUnsafeBytes { target.run($0) }
+        }
+    }
+}
