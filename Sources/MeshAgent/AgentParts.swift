@@ -43,6 +43,7 @@ struct AgentParts: Sendable {
             logger: logger)
         try proxy.start()
         telemetry.watch(proxy)
+        telemetry.watchLoops(of: proxy)
 
         let news = News()
         let control = ControlPlaneClient(

@@ -89,6 +89,8 @@ struct Conductor: ServiceLifecycle.Service {
         }
         while !Task.isCancelled {
             await self.registry.prune()
+            // For the metrics, which do not wait for the loops.
+            _ = await self.proxy.statistics()
             // Otherwise it may be what keeps a workload of the last run from speaking in clear text.
             if await self.registry.knowsAll { self.pruneKernel() }
             try? await Task.sleep(for: Self.pruning)

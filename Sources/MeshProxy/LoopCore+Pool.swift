@@ -39,11 +39,12 @@ extension LoopCore {
                 self.close(idle, .idleTimeout)
                 continue
             }
+            idle.session = nil
+            let isMoved = self.move(idle, idle.server, to: connection.server)
+            self.close(idle, .completed)
+            if !isMoved { continue }
             self.statistics.tunnelsReused += 1
             connection.session = session
-            idle.session = nil
-            self.move(idle, idle.server, to: connection.server)
-            self.close(idle, .completed)
             connection.setup?.isReused = true
             self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
             self.perform(connection.machine.reused(), connection)
@@ -53,7 +54,9 @@ extension LoopCore {
     }
 
     /// Moves a tunnel's socket, and what was read of it, to the side of another connection.
-    private func move(_ old: Connection, _ from: UInt32, to index: UInt32) {
+    ///
+    /// - Returns: false when the kernel does not watch it there; the socket is closed then.
+    private func move(_ old: Connection, _ from: UInt32, to index: UInt32) -> Bool {
         let (source, target) = (self.sides[from], self.sides[index])
         target.pointee.fd = source.pointee.fd
         target.pointee.flags = source.pointee.flags.intersection([
@@ -62,8 +65,14 @@ extension LoopCore {
         target.pointee.block = source.pointee.block
         source.pointee.fd = -1
         source.pointee.block = nil
-        // What happened in between is told again.
-        try? self.epoll.modify(target.pointee.fd, .stream, data: self.eventData(index))
+        do throws(SystemError) {
+            // What happened in between is told again.
+            try self.epoll.modify(target.pointee.fd, .stream, data: self.eventData(index))
+            return true
+        } catch {
+            self.closeSide(index, isOrderly: false)
+            return false
+        }
     }
 
     // MARK: - Giving back
@@ -92,8 +101,11 @@ extension LoopCore {
         else { return }
         let idle = self.quietConnection(.pool, like: connection)
         idle.destination = destination
-        self.move(connection, index, to: idle.server)
-        self.keep(idle, destination)
+        if self.move(connection, index, to: idle.server) {
+            self.keep(idle, destination)
+        } else {
+            self.close(idle, .resourceExhausted)
+        }
     }
 
     private func keep(_ idle: Connection, _ destination: TunnelDestination) {
@@ -105,8 +117,11 @@ extension LoopCore {
     private func keepAccepted(_ connection: Connection, _ index: UInt32) {
         guard self.makeIdleRoom() else { return }
         let idle = self.quietConnection(.tunnel, like: connection)
-        self.move(connection, index, to: idle.index)
-        self.awaitRequest(idle)
+        if self.move(connection, index, to: idle.index) {
+            self.awaitRequest(idle)
+        } else {
+            self.close(idle, .resourceExhausted)
+        }
     }
 
     /// A connection that nobody sees: a tunnel's place while it waits.

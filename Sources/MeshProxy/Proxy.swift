@@ -14,6 +14,7 @@ package final class Proxy: Sendable {
     private let logger: Logger
     private let traffic = TrafficControl()
     private let state = Mutex(State())
+    private let recent = Mutex(ProxyStatistics())
 
     fileprivate struct State {
         var loops: [EventLoop] = []
@@ -208,8 +209,12 @@ package final class Proxy: Sendable {
         for loop in self.state.withLock({ $0.loops }) {
             sum.add(await loop.ask { $0.presentStatistics() } ?? ProxyStatistics())
         }
+        self.recent.withLock { [sum] in $0 = sum }
         return sum
     }
+
+    /// What ``statistics()`` last said, for who cannot wait for the loops.
+    package var recentStatistics: ProxyStatistics { self.recent.withLock { $0 } }
 
     /// What traffic policy did since start.
     package var trafficStatistics: TrafficStatistics { self.traffic.statistics }
