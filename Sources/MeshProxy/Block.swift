@@ -131,7 +131,9 @@ struct BlockPool: ~Copyable {
     ///
     /// - Returns: whether that was anything.
     mutating func trim() -> Bool {
-        let (large, small) = (min(self.unneededLarge, self.freeLarge.count), min(self.unneededSmall, self.freeSmall.count))
+        let (large, small) = (
+            min(self.unneededLarge, self.freeLarge.count), min(self.unneededSmall, self.freeSmall.count)
+        )
         for block in self.freeLarge.prefix(large) { Self.deallocate(block) }
         for block in self.freeSmall.prefix(small) { Self.deallocate(block) }
         self.freeLarge.removeFirst(large)

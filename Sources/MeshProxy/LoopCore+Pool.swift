@@ -199,7 +199,8 @@ extension LoopCore {
     /// Begins a tunnel for a connection to come, where connections come often and none stands ready.
     func replenish(_ destination: TunnelDestination, like target: Connection.Target) {
         let pool = self.settings.configuration.tunnelPool
-        guard pool.isReused, pool.makesSpare, destination.uses > 1, destination.idle.isEmpty, destination.beingMade == 0,
+        guard pool.isReused, pool.makesSpare, destination.uses > 1, destination.idle.isEmpty,
+            destination.beingMade == 0,
             let tunnel = target.tunnel, let source = self.workloads[destination.key.source], !self.isStopping,
             !self.isDraining, self.makeIdleRoom()
         else { return }

@@ -60,7 +60,10 @@ extension FaultScript.Call {
         case .peek: [.error(EAGAIN), .error(ECONNRESET), .error(ENOMEM), .short(1)]
         case .discard: [.error(EAGAIN), .error(ECONNRESET), .error(ENOMEM), .short(1)]
         case .send, .sendVector:
-            [.error(EAGAIN), .error(EPIPE), .error(ECONNRESET), .error(ENOBUFS), .error(ENOMEM), .short(1), .short(700)]
+            [
+                .error(EAGAIN), .error(EPIPE), .error(ECONNRESET), .error(ENOBUFS), .error(ENOMEM), .short(1),
+                .short(700),
+            ]
         case .spliceIn: [.error(EAGAIN), .error(ECONNRESET), .error(ENOMEM), .short(1), .short(5000)]
         case .spliceOut: [.error(EAGAIN), .error(EPIPE), .error(ENOMEM), .short(1), .short(5000)]
         case .accept:

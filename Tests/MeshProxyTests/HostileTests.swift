@@ -188,7 +188,9 @@ import Testing
                 try $0.wire.write(try $0.record(0, [UInt8](repeating: 0, count: 1000)))
             },
             .connected("a record in clear", [.protocolError]) { try $0.wire.write([22, 3, 3, 0, 1, 0]) },
-            .connected("a ClientHello inside", [.protocolError]) { try $0.wire.write(try $0.record(22, [1, 0, 0, 1, 0])) },
+            .connected("a ClientHello inside", [.protocolError]) {
+                try $0.wire.write(try $0.record(22, [1, 0, 0, 1, 0]))
+            },
             .connected("endless empty records", [.protocolError]) { peer in
                 for _ in 0..<200 { try peer.wire.write(try peer.data([])) }
             },
@@ -250,7 +252,8 @@ import Testing
             "", ".", String(repeating: "x", count: 255), String(repeating: "a.", count: 127), "server.prod",
             "SERVER.PROD.WORKLOAD.MESH.INTERNAL.", "*.prod.workload.mesh.internal", "server\u{7f}", "sérver",
             "server.prod.workload.mesh.internal:15008",
-        ]) func `a server name that is no workload's gets nowhere`(name: String) async throws {
+        ]) func `a server name that is no workload's gets nowhere`(name: String) async throws
+    {
         let ground = try await Ground()
         let tunnel = try #require(ground.mesh.b.proxy.tunnelEndpoint)
         let identity = ground.identity
@@ -340,7 +343,9 @@ private final class Endings: Sendable {
     func add(_ code: CInt) { self.list.withLock { $0.append(code) } }
 
     func wait(_ count: Int) async throws -> [CInt] {
-        for _ in 0..<1500 where self.list.withLock({ $0.count }) < count { try await Task.sleep(for: .milliseconds(10)) }
+        for _ in 0..<1500 where self.list.withLock({ $0.count }) < count {
+            try await Task.sleep(for: .milliseconds(10))
+        }
         return self.list.withLock { $0 }
     }
 }
