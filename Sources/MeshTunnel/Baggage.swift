@@ -34,6 +34,8 @@ enum Baggage {
         while let byte = rest.popFirst() {
             if byte == 32 || byte == 9 { continue }
             guard byte == 37 else {
+                // Other bytes have to be escaped (W3C baggage §3.3.1).
+                guard (33...126).contains(byte) else { return nil }
                 bytes.append(byte)
                 continue
             }
