@@ -108,7 +108,8 @@ extension LoopCore {
             source.pointee.flags.remove(.readable)
             return 0
         case .done(0):
-            source.pointee.flags.insert(.ended)
+            source.pointee.flags.remove(.readable)
+            if !source.pointee.flags.contains(.broken) { source.pointee.flags.insert(.ended) }
             return 0
         case .done(let count):
             if count < room, !source.pointee.flags.contains(.hangUp) { source.pointee.flags.remove(.readable) }

@@ -82,6 +82,7 @@ extension LoopCore {
         let (reason, text) = self.explain(failure)
         switch failure {
         case .write(let index, _):
+            self.sides[index].pointee.flags.insert(.broken)
             // What that side had sent before it broke is still its word: an early answer followed by a reset.
             _ = try? self.pump(index, connection)
         case .tunnel(let error):

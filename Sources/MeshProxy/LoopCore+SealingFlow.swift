@@ -69,7 +69,8 @@ extension LoopCore {
         case .wouldBlock:
             source.pointee.flags.remove(.readable)
         case .done(0):
-            source.pointee.flags.insert(.ended)
+            source.pointee.flags.remove(.readable)
+            if !source.pointee.flags.contains(.broken) { source.pointee.flags.insert(.ended) }
         case .done(let count):
             if count < records * RecordLayout.content, !source.pointee.flags.contains(.hangUp) {
                 source.pointee.flags.remove(.readable)

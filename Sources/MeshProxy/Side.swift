@@ -29,6 +29,8 @@ struct Side {
         static let closeReceived = Self(rawValue: 1 << 10)
         /// connect(2) has not ended yet.
         static let connecting = Self(rawValue: 1 << 9)
+        /// A write has failed and told the socket's error: what reads like an end behind it is none.
+        static let broken = Self(rawValue: 1 << 11)
         /// A workload's bytes per second are limited.
         static let metered = Self(rawValue: 1 << 12)
         /// Reads stop at the end of a TLS record, because the kernel may take over there.
