@@ -52,12 +52,14 @@ extension IPPrefix {
 }
 
 extension nm_workload {
-    init(_ enrolment: Enrolment, slot: UInt32) {
+    init(_ enrolment: Enrolment, slot: UInt32, netns: UInt64) {
         self.init()
+        self.netns = netns
         self.key = enrolment.key
         self.flags = UInt32(NM_WORKLOAD_ACTIVE)
         self.slot = slot
         self.source4 = enrolment.addresses.first { $0.isIPv4 }?.words.3 ?? 0
+        self.source6 = enrolment.addresses.first { !$0.isIPv4 }?.words ?? (0, 0, 0, 0)
         self.own_count = UInt32(enrolment.addresses.count)
         withUnsafeMutableBytes(of: &self.own) { bytes in
             for (index, address) in enrolment.addresses.enumerated() {

@@ -23,6 +23,20 @@ package enum Reason: UInt32, CaseIterable, Sendable {
     case inboundRefused
     case inboundFailedOpen
     case inboundFamilyRefused
+    case outboundExcluded
+    case inboundExcluded
+    case direct
+    case directStale
+    case directFull
+    case directLost
+    case inboundDirect
+    case inboundProbe
+    case unenrolledRefused
+    case portLost
+    case inboundUnowned
+    case sockmapJoined
+    case sockmapStalled
+    case eventLost
 
     /// The word in metrics and in `nodemeshctl`: `capture_port_refused`.
     package var name: String {
@@ -48,6 +62,20 @@ package enum Reason: UInt32, CaseIterable, Sendable {
         case .inboundRefused: "inbound_refused"
         case .inboundFailedOpen: "inbound_failed_open"
         case .inboundFamilyRefused: "inbound_family_refused"
+        case .outboundExcluded: "outbound_excluded"
+        case .inboundExcluded: "inbound_excluded"
+        case .direct: "direct"
+        case .directStale: "direct_stale"
+        case .directFull: "direct_full"
+        case .directLost: "direct_lost"
+        case .inboundDirect: "inbound_direct"
+        case .inboundProbe: "inbound_probe"
+        case .unenrolledRefused: "unenrolled_refused"
+        case .portLost: "port_lost"
+        case .inboundUnowned: "inbound_unowned"
+        case .sockmapJoined: "sockmap_joined"
+        case .sockmapStalled: "sockmap_stalled"
+        case .eventLost: "event_lost"
         }
     }
 }

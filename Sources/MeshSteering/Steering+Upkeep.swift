@@ -105,8 +105,14 @@ extension Steering {
                         let cookie = try? BPF.lookup(map: fd, key: record.slot, empty: UInt64(0))
                         return cookie.flatMap(\.self) != nil
                     }
-                case .abi, .counters: limit
-                case .sockets, .workloads: nil
+                case .ports: try? BPF.keys(map: fd, empty: nm_port_key(), limit: limit).count
+                case .excludedPrefixes: try? BPF.keys(map: fd, empty: nm_exclusion_key(), limit: limit).count
+                case .excludedPorts: try? BPF.keys(map: fd, empty: nm_excluded_port(), limit: limit).count
+                case .local: try? BPF.keys(map: fd, empty: nm_local_key(), limit: limit).count
+                case .direct: try? BPF.keys(map: fd, empty: nm_flow_key(), limit: limit).count
+                case .verdicts: try? BPF.keys(map: fd, empty: nm_verdict_key(), limit: limit).count
+                case .loads: try? BPF.keys(map: fd, empty: nm_load_key(), limit: limit).count
+                case .abi, .counters, .settings, .sockets, .workloads, .events: nil
                 }
             return MapStatus(name: name.rawValue, entries: entries, capacity: capacity)
         }

@@ -22,7 +22,7 @@ extension Steering {
             let directory = self.layout.workload(cgroup.id)
             let isNew = !FileTree.exists(directory)
             do {
-                let config = self.config(slot: record.slot, netns: cookie)
+                let config = self.config(netns: cookie)
                 let inbound = try ProgramLoader.load(.inbound, maps: self.maps, config: config)
                 try self.attachAll(
                     enrolment, cgroup: cgroup, slot: record.slot, inbound: inbound,
@@ -158,7 +158,10 @@ extension Steering {
             let record = nm_enrolment(
                 netns: cookie, netns_inode: enrolment.namespace.inode, key: enrolment.key, slot: slot)
             try BPF.update(map: self.maps[.enrolled], key: cgroup.id, value: record)
-            try BPF.update(map: self.maps[.namespaces], key: cookie, value: enrolment.key)
+            let flags = self.configuration.failMode == .open ? UInt32(NM_NAMESPACE_FAIL_OPEN) : 0
+            try BPF.update(
+                map: self.maps[.namespaces], key: cookie,
+                value: nm_namespace(slot: slot, flags: flags, workload: enrolment.key, pad: 0))
             return record
         } catch {
             throw SteeringError(
@@ -167,9 +170,8 @@ extension Steering {
         }
     }
 
-    private func config(slot: UInt32, netns: UInt64) -> nm_config {
+    private func config(netns: UInt64) -> nm_config {
         var config = nm_config(self.configuration)
-        config.slot = slot
         config.netns = netns
         return config
     }
@@ -195,7 +197,8 @@ extension Steering {
                     $0.cgroup.cgroup_id == cgroup.id
                 }
                 if hook == .getpeername6 {
-                    let workload = nm_workload(enrolment, slot: slot)
+                    var workload = nm_workload(enrolment, slot: slot, netns: try enrolment.namespace.cookie())
+                    if self.configuration.failMode == .open { workload.flags |= UInt32(NM_WORKLOAD_FAIL_OPEN) }
                     try BPF.update(map: self.maps[.workloads], key: cgroup.id, value: workload)
                 }
             }

@@ -188,6 +188,5 @@ extension nm_config {
         self.init()
         self.outbound_port = configuration.outboundPort
         self.inbound_port = configuration.inboundPort
-        self.flags = configuration.failMode == .open ? UInt32(NM_CONFIG_FAIL_OPEN) : 0
     }
 }

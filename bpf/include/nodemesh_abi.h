@@ -9,28 +9,51 @@
  */
 #include <linux/types.h>
 
-#define NM_ABI_VERSION 1
+#define NM_ABI_VERSION 2
 
 /* Addresses of one workload that its own connects never leave for the proxy. */
 #define NM_OWN_ADDRESSES 8
 
-/* nm_config.flags */
-#define NM_CONFIG_FAIL_OPEN 1 /* without a listening proxy, connects and SYNs go where they would go without nodemesh */
+/* Endpoints that one verdict of the direct path chooses from; a destination with more of them stays on the proxy. */
+#define NM_TARGETS 8
+
+/* nm_settings.flags */
+#define NM_SETTING_EXCLUSIONS 1 /* nm_excluded_prefixes or nm_excluded_ports holds something of workload 0 (all) */
+#define NM_SETTING_DIRECT 2	/* the direct path may be taken */
 
 /* nm_workload.flags */
-#define NM_WORKLOAD_ACTIVE 1 /* zeroed storage (not yet, or no longer, enrolled) refuses mesh destinations */
+#define NM_WORKLOAD_ACTIVE 1	    /* zeroed storage (not yet, or no longer, enrolled) refuses mesh destinations */
+#define NM_WORKLOAD_FAIL_OPEN 2	    /* without a listening proxy, connects go where they would go without nodemesh */
+#define NM_WORKLOAD_SHARED 4	    /* shares its namespace's addresses: its own are told by port, see nm_ports */
+#define NM_WORKLOAD_EXCLUSIONS 8    /* has exclusions of its own */
+#define NM_WORKLOAD_GUARDED 16	    /* an ancestor cgroup carries the guard: what is left alone has to be marked */
+#define NM_WORKLOAD_ACCELERATED 32  /* may join a socket map with another such workload */
+
+/* nm_namespace.flags */
+#define NM_NAMESPACE_FAIL_OPEN 1 /* without a listening proxy, SYNs go where they would go without nodemesh */
+#define NM_NAMESPACE_SHARED 2	 /* only ports in nm_ports are steered */
 
 /* nm_socket.kind */
-#define NM_SOCKET_DIALLED 1 /* a workload's connecting socket: what its application dialled */
-#define NM_SOCKET_ORIGIN 2  /* a connection the proxy accepted: where its workload wanted to go */
+#define NM_SOCKET_DIALLED 1 /* a workload's captured socket: what its application dialled */
+#define NM_SOCKET_ORIGIN 2  /* a connection the outbound listener accepted: where its workload wanted to go */
 #define NM_SOCKET_CLIENT 3  /* the proxy's connection to an application, and its other end: the real client */
+#define NM_SOCKET_INBOUND 4 /* a connection the inbound listener accepted: for whom it is, and perhaps of whom */
+#define NM_SOCKET_DIRECT 5  /* a workload's socket on the direct path: what its application dialled */
+#define NM_SOCKET_LEFT 6    /* looked at and left alone; only below a guard */
+
+/* nm_direct_flow.kind: why a connection reaches its server without the proxy in between. */
+#define NM_FLOW_DIRECT 1 /* a cached verdict allows it */
+#define NM_FLOW_PROBE 2	 /* a client in one of the cgroups configured for health probes */
+#define NM_FLOW_LOCAL 3	 /* an enrolled workload dials an address of the namespace it shares */
+
+/* nm_direct_flow.state */
+#define NM_FLOW_CONNECTING 0
+#define NM_FLOW_ESTABLISHED 1
 
 /* Read-only configuration of a program, set before it is loaded. */
 struct nm_config {
 	__u64 netns;	     /* inbound: cookie of the namespace it is attached to */
-	__u32 slot;	     /* inbound: index of the workload's listener in nm_listeners */
-	__u32 flags;	     /* NM_CONFIG_* */
-	__u16 outbound_port; /* where the proxy takes captured connects, on 127.0.0.1 of each namespace */
+	__u16 outbound_port; /* where the proxy takes captured connects, on 127.0.0.1 and ::1 of each namespace */
 	__u16 inbound_port;  /* where it takes inbound connections */
 	__u32 pad;
 };
@@ -47,24 +70,36 @@ struct nm_abi {
 	__u32 pad;
 };
 
+/* nm_settings: what nodemeshd changes while programs run. */
+struct nm_settings {
+	__u32 flags;	   /* NM_SETTING_* */
+	__u32 generation;  /* of the policies; a verdict of another one does not count */
+	__u64 direct_open; /* entries of nm_direct, counted by the programs */
+	__u64 direct_limit; /* from here on connections stay on the proxy */
+};
+
 /* nm_workloads: storage of the cgroup a program is attached to. */
 struct nm_workload {
-	__u32 key;	 /* nodemeshd's number for the workload */
+	__u64 netns;	 /* cookie of its namespace */
+	__u32 key;	 /* nodemeshd's number for the workload, from 1 on */
 	__u32 flags;	 /* NM_WORKLOAD_* */
-	__u32 slot;	 /* index in nm_listeners */
+	__u32 slot;	 /* of its namespace in nm_listeners */
 	__u32 source4;	 /* IPv4 source of captured connects whose application chose none, 0 to let the kernel choose */
+	__u32 source6[4]; /* the same for IPv6, :: to let the kernel choose */
+	__u32 pad;
 	__u32 own_count;
 	__u32 own[NM_OWN_ADDRESSES][4];
 };
 
 /* nm_sockets: storage of one socket. */
 struct nm_socket {
-	struct nm_endpoint address;
-	__u32 workload; /* NM_SOCKET_ORIGIN: nm_workload.key */
-	__u32 kind;	/* NM_SOCKET_* */
+	struct nm_endpoint address; /* by kind; NM_SOCKET_INBOUND: unused */
+	__u32 workload;		    /* nm_workload.key; NM_SOCKET_CLIENT and _INBOUND: of the server */
+	__u32 source;		    /* NM_SOCKET_INBOUND: nm_workload.key of the client, 0 if it is no workload here */
+	__u32 kind;		    /* NM_SOCKET_* */
 };
 
-/* nm_origins and nm_proxied: one TCP connection between two sockets of a namespace, seen from its client. */
+/* nm_origins, nm_proxied and nm_direct: one TCP connection, seen from its client; the namespace is the server's. */
 struct nm_flow_key {
 	__u64 netns;
 	__u32 source_ip[4];
@@ -76,7 +111,53 @@ struct nm_flow_key {
 
 struct nm_flow_value {
 	struct nm_endpoint address; /* nm_origins: original destination; nm_proxied: real client, port 0 if unknown */
-	__u32 workload;
+	__u32 workload;		    /* nm_origins: the client's; nm_proxied: the server's, 0 if unknown */
+};
+
+/* nm_direct: an open connection that the server's namespace admits without the proxy. */
+struct nm_direct_flow {
+	__u64 opened;	    /* ktime_get_ns */
+	__u64 cookie;	    /* of the client's socket */
+	__u64 client_netns; /* cookie */
+	__u32 source;	    /* nm_workload.key, 0 for a probe */
+	__u32 target;	    /* nm_workload.key, 0 if unknown */
+	__u32 generation;   /* of the verdict */
+	__u16 kind;	    /* NM_FLOW_* */
+	__u16 state;	    /* NM_FLOW_CONNECTING, NM_FLOW_ESTABLISHED */
+	struct nm_endpoint dialled;
+	__u32 pad;
+};
+
+/* nm_verdicts: where connects of a workload to one address may go without the proxy. */
+struct nm_verdict_key {
+	__u32 source; /* nm_workload.key */
+	__u32 ip[4];
+	__u16 port;
+	__u16 pad;
+};
+
+struct nm_target {
+	__u64 netns;  /* cookie of the server's namespace */
+	__u32 ip[4];
+	__u16 port;
+	__u16 pad;
+	__u32 key;    /* nm_workload.key of the server */
+	__u32 upto;   /* chosen when a random number below 65536 is below this and not below that of the target before */
+	__u32 pad2;
+};
+
+/* A random number at or above every target's `upto` means the proxy: the share of endpoints elsewhere. */
+struct nm_verdict {
+	__u32 generation;
+	__u32 count;
+	struct nm_target targets[NM_TARGETS];
+};
+
+/* nm_loads: open direct connections per server. */
+struct nm_load_key {
+	__u32 key; /* nm_workload.key */
+	__u16 port;
+	__u16 pad;
 };
 
 /* nm_prefixes: destinations that belong to the mesh; the value is the family the prefix was declared in. */
@@ -87,12 +168,92 @@ struct nm_prefix_key {
 	__u32 ip[4];
 };
 
+/* nm_excluded_prefixes: destinations never captured; the value is the family as in nm_prefixes. */
+struct nm_exclusion_key {
+	__u32 length;	/* of workload and ip together: 32 + that of the 128-bit form */
+	__u32 workload; /* nm_workload.key, 0 for all */
+	__u32 ip[4];
+};
+
+/* nm_excluded_ports; the value is 1. */
+#define NM_OUTBOUND 0
+#define NM_INBOUND 1
+struct nm_excluded_port {
+	__u32 workload; /* nm_workload.key, 0 for all */
+	__u16 port;
+	__u16 direction; /* NM_OUTBOUND: destination port; NM_INBOUND: the workload's own */
+};
+
+/* nm_namespaces: namespaces of enrolled workloads, by cookie. */
+struct nm_namespace {
+	__u32 slot;	/* in nm_listeners */
+	__u32 flags;	/* NM_NAMESPACE_* */
+	__u32 workload; /* its only one; 0 when shared */
+	__u32 pad;
+};
+
+/* nm_ports: who listens where in a shared namespace. */
+struct nm_port_key {
+	__u64 netns;
+	__u16 port;
+	__u16 pad;
+	__u32 pad2;
+};
+
+struct nm_port {
+	__u32 workload; /* nm_workload.key */
+	__u32 pad;
+};
+
+/* nm_local: addresses of workloads with a namespace of their own. */
+struct nm_local_key {
+	__u32 ip[4];
+};
+
+struct nm_local {
+	__u64 netns;	   /* cookie */
+	__u32 workload;	   /* nm_workload.key */
+	__u32 ifindex;	   /* host end of its veth, 0 if unknown or not to be redirected to */
+	__u8 peer_mac[6];  /* of the end inside */
+	__u8 host_mac[6];  /* of the end outside */
+	__u32 pad;
+};
+
 /* nm_enrolled: keyed by cgroup id. What a restarted daemon needs to take over the pins. */
 struct nm_enrolment {
 	__u64 netns; /* cookie */
 	__u64 netns_inode;
 	__u32 key;
 	__u32 slot;
+};
+
+/* nm_events, a ring buffer. */
+#define NM_EVENT_DECISION 0	 /* a connect or SYN was refused, left alone or lost something */
+#define NM_EVENT_DIRECT_OPENED 1 /* nm_direct has a new established connection */
+#define NM_EVENT_DIRECT_CLOSED 2
+
+/* nm_event.close: how a direct connection ended. */
+#define NM_CLOSE_NONE 0
+#define NM_CLOSE_CLIENT 1  /* both ends finished, the client first */
+#define NM_CLOSE_SERVER 2  /* both ends finished, the server first */
+#define NM_CLOSE_RESET 3   /* reset or aborted by either end */
+#define NM_CLOSE_REFUSED 4 /* never established */
+
+struct nm_event {
+	__u64 time;	    /* ktime_get_ns */
+	__u32 type;	    /* NM_EVENT_* */
+	__u32 reason;	    /* enum nm_reason */
+	__u32 workload;	    /* the one whose programs decided; NM_EVENT_DIRECT_*: the client's; 0 if unknown */
+	__u32 target;	    /* NM_EVENT_DIRECT_*: the server's */
+	struct nm_endpoint source; /* port 0 and :: where not chosen yet */
+	struct nm_endpoint destination; /* as dialled */
+	struct nm_endpoint upstream;    /* NM_EVENT_DIRECT_*: the server */
+	__u32 close;	    /* NM_CLOSE_* */
+	__u64 netns;	    /* of the server, cookie; 0 if unknown */
+	__u64 cookie;	    /* of the client's socket, 0 if unknown */
+	__u64 duration;	    /* nanoseconds */
+	__u64 bytes_sent;   /* by the client */
+	__u64 bytes_received;
 };
 
 /* Index of nm_counters. Append only: a number never changes its meaning. */
@@ -102,7 +263,7 @@ enum nm_reason {
 	NM_REASON_OUTBOUND_FAILED_OPEN = 2,  /* connect left alone because no proxy listens */
 	NM_REASON_CAPTURE_PORT_REFUSED = 3,  /* the application dialled one of the proxy's own ports */
 	NM_REASON_INACTIVE_REFUSED = 4,	     /* mesh destination, but the workload is not (any longer) enrolled */
-	NM_REASON_IPV6_REFUSED = 5,	     /* native IPv6 destination inside the mesh */
+	NM_REASON_IPV6_REFUSED = 5,	     /* IPv6 destination of the mesh where the proxy listens on IPv4 only */
 	NM_REASON_STORAGE_REFUSED = 6,	     /* no memory to record what the application dialled */
 	NM_REASON_DEVICE_REFUSED = 7,	     /* SO_BINDTODEVICE could not be lifted */
 	NM_REASON_ORIGIN_LOST = 8,	     /* the original destination could not be published: the proxy will refuse */
@@ -118,15 +279,43 @@ enum nm_reason {
 	NM_REASON_INBOUND_REFUSED = 18,	     /* no proxy listens for the workload */
 	NM_REASON_INBOUND_FAILED_OPEN = 19,  /* left alone because no proxy listens */
 	NM_REASON_INBOUND_FAMILY_REFUSED = 20, /* IPv6, which the proxy's listener does not take */
-	NM_REASON_COUNT = 21,
+	NM_REASON_OUTBOUND_EXCLUDED = 21,    /* connect left alone: its destination is excluded */
+	NM_REASON_INBOUND_EXCLUDED = 22,     /* left alone: the port is excluded */
+	NM_REASON_DIRECT = 23,		     /* connect sent straight to a workload of this node */
+	NM_REASON_DIRECT_STALE = 24,	     /* the verdict is of another policy: connect sent to the proxy */
+	NM_REASON_DIRECT_FULL = 25,	     /* too many direct connections: connect sent to the proxy */
+	NM_REASON_DIRECT_LOST = 26,	     /* a direct connection could not be recorded: its SYN will be steered */
+	NM_REASON_INBOUND_DIRECT = 27,	     /* left alone: a direct connection */
+	NM_REASON_INBOUND_PROBE = 28,	     /* left alone: a health probe of this node */
+	NM_REASON_UNENROLLED_REFUSED = 29,   /* mesh destination, below a template but not enrolled yet */
+	NM_REASON_PORT_LOST = 30,	     /* a listening port could not be recorded: nobody reaches it */
+	NM_REASON_INBOUND_UNOWNED = 31,	     /* left alone: nobody enrolled listens on the port */
+	NM_REASON_SOCKMAP_JOINED = 32,	     /* both ends of a direct connection share a socket map */
+	NM_REASON_SOCKMAP_STALLED = 33,	     /* ended: the receiver left more unread than the cap allows */
+	NM_REASON_EVENT_LOST = 34,	     /* the ring buffer was full */
+	NM_REASON_COUNT = 35,
 };
 
-_Static_assert(sizeof(struct nm_config) == 24, "nm_config");
+_Static_assert(sizeof(struct nm_config) == 16, "nm_config");
 _Static_assert(sizeof(struct nm_endpoint) == 20, "nm_endpoint");
 _Static_assert(sizeof(struct nm_abi) == 8, "nm_abi");
-_Static_assert(sizeof(struct nm_workload) == 20 + 16 * NM_OWN_ADDRESSES, "nm_workload");
-_Static_assert(sizeof(struct nm_socket) == 28, "nm_socket");
+_Static_assert(sizeof(struct nm_settings) == 24, "nm_settings");
+_Static_assert(sizeof(struct nm_workload) == 48 + 16 * NM_OWN_ADDRESSES, "nm_workload");
+_Static_assert(sizeof(struct nm_socket) == 32, "nm_socket");
 _Static_assert(sizeof(struct nm_flow_key) == 48, "nm_flow_key");
 _Static_assert(sizeof(struct nm_flow_value) == 24, "nm_flow_value");
+_Static_assert(sizeof(struct nm_direct_flow) == 64, "nm_direct_flow");
+_Static_assert(sizeof(struct nm_verdict_key) == 24, "nm_verdict_key");
+_Static_assert(sizeof(struct nm_target) == 40, "nm_target");
+_Static_assert(sizeof(struct nm_verdict) == 8 + 40 * NM_TARGETS, "nm_verdict");
+_Static_assert(sizeof(struct nm_load_key) == 8, "nm_load_key");
 _Static_assert(sizeof(struct nm_prefix_key) == 20, "nm_prefix_key");
+_Static_assert(sizeof(struct nm_exclusion_key) == 24, "nm_exclusion_key");
+_Static_assert(sizeof(struct nm_excluded_port) == 8, "nm_excluded_port");
+_Static_assert(sizeof(struct nm_namespace) == 16, "nm_namespace");
+_Static_assert(sizeof(struct nm_port_key) == 16, "nm_port_key");
+_Static_assert(sizeof(struct nm_port) == 8, "nm_port");
+_Static_assert(sizeof(struct nm_local_key) == 16, "nm_local_key");
+_Static_assert(sizeof(struct nm_local) == 32, "nm_local");
 _Static_assert(sizeof(struct nm_enrolment) == 24, "nm_enrolment");
+_Static_assert(sizeof(struct nm_event) == 128, "nm_event");

@@ -102,7 +102,7 @@ static __always_inline int nm_route_connect(struct bpf_sock_addr *ctx, struct bp
 		nm_count(NM_REASON_SELF_BYPASSED);
 		return NM_ROUTE_DIRECT;
 	}
-	if ((nm_config.flags & NM_CONFIG_FAIL_OPEN) && !nm_has_listener(workload)) {
+	if ((workload->flags & NM_WORKLOAD_FAIL_OPEN) && !nm_has_listener(workload)) {
 		nm_count(NM_REASON_OUTBOUND_FAILED_OPEN);
 		return NM_ROUTE_DIRECT;
 	}

@@ -23,6 +23,13 @@ struct {
 } nm_counters SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct nm_settings);
+} nm_settings SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
@@ -68,10 +75,70 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
 	__type(key, __u64);
-	__type(value, __u32);
+	__type(value, struct nm_namespace);
 } nm_namespaces SEC(".maps");
 
-/* Inbound listeners, one slot per workload. The kernel empties a slot when its socket closes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct nm_port_key);
+	__type(value, struct nm_port);
+} nm_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct nm_exclusion_key);
+	__type(value, __u32);
+} nm_excluded_prefixes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct nm_excluded_port);
+	__type(value, __u32);
+} nm_excluded_ports SEC(".maps");
+
+/* Addresses of workloads with a namespace of their own. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct nm_local_key);
+	__type(value, struct nm_local);
+} nm_local SEC(".maps");
+
+/* Open connections that reach their server without the proxy. Never evicted: what does not fit goes to the proxy. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct nm_flow_key);
+	__type(value, struct nm_direct_flow);
+} nm_direct SEC(".maps");
+
+/* Cached decisions of the proxy; an evicted one is made again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct nm_verdict_key);
+	__type(value, struct nm_verdict);
+} nm_verdicts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct nm_load_key);
+	__type(value, __u64);
+} nm_loads SEC(".maps");
+
+/* struct nm_event; the size is in bytes, a power of two and of pages. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1048576);
+} nm_events SEC(".maps");
+
+/* Inbound listeners, one slot per namespace. The kernel empties a slot when its socket closes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKMAP);
 	__uint(max_entries, 1024);

@@ -24,8 +24,10 @@ SEC("sk_lookup")
 int nm_inbound(struct bpf_sk_lookup *ctx)
 {
 	struct nm_flow_key flow = { .netns = nm_config.netns };
-	__u32 slot = nm_config.slot;
-	struct bpf_sock *listener;
+	__u64 netns = nm_config.netns;
+	struct nm_namespace *namespace;
+	struct bpf_sock *listener = 0;
+	__u32 slot, flags = 0;
 	long error;
 
 	if (ctx->protocol != IPPROTO_TCP)
@@ -54,9 +56,14 @@ int nm_inbound(struct bpf_sk_lookup *ctx)
 		nm_count(NM_REASON_INBOUND_PROXY);
 		return SK_PASS;
 	}
-	listener = bpf_map_lookup_elem(&nm_listeners, &slot);
+	namespace = bpf_map_lookup_elem(&nm_namespaces, &netns);
+	if (namespace) {
+		flags = namespace->flags;
+		slot = namespace->slot;
+		listener = bpf_map_lookup_elem(&nm_listeners, &slot);
+	}
 	if (!listener) {
-		if (nm_config.flags & NM_CONFIG_FAIL_OPEN) {
+		if (flags & NM_NAMESPACE_FAIL_OPEN) {
 			nm_count(NM_REASON_INBOUND_FAILED_OPEN);
 			return SK_PASS;
 		}
