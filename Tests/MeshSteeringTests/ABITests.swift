@@ -10,14 +10,23 @@ import Testing
 struct ABITests {
     @Test func structsHaveNoPaddingOfTheirOwn() {
         // The kernel sees `size` bytes; a Swift stride beyond that would read past them in arrays.
-        #expect(MemoryLayout<nm_config>.size == 24)
+        #expect(MemoryLayout<nm_config>.size == 16)
         #expect(MemoryLayout<nm_endpoint>.size == 20)
-        #expect(MemoryLayout<nm_workload>.size == 148)
-        #expect(MemoryLayout<nm_socket>.size == 28)
+        #expect(MemoryLayout<nm_workload>.size == 176)
+        #expect(MemoryLayout<nm_socket>.size == 32)
         #expect(MemoryLayout<nm_flow_key>.size == 48)
         #expect(MemoryLayout<nm_flow_value>.size == 24)
         #expect(MemoryLayout<nm_prefix_key>.size == 20)
+        #expect(MemoryLayout<nm_settings>.size == 24)
+        #expect(MemoryLayout<nm_direct_flow>.size == 64)
+        #expect(MemoryLayout<nm_exclusion_key>.size == 24)
+        #expect(MemoryLayout<nm_excluded_port>.size == 8)
+        #expect(MemoryLayout<nm_namespace>.size == 16)
+        #expect(MemoryLayout<nm_port_key>.size == 16)
+        #expect(MemoryLayout<nm_port>.size == 8)
+        #expect(MemoryLayout<nm_local>.size == 32)
         #expect(MemoryLayout<nm_enrolment>.size == 24)
+        #expect(MemoryLayout<nm_event>.size == 128)
     }
 
     @Test(arguments: ["10.1.2.3:80", "[2001:db8::1]:65535", "127.0.0.1:1"])

@@ -19,6 +19,13 @@ struct ReasonTests {
             .inboundProxy: NM_REASON_INBOUND_PROXY, .inboundRefused: NM_REASON_INBOUND_REFUSED,
             .inboundFailedOpen: NM_REASON_INBOUND_FAILED_OPEN,
             .inboundFamilyRefused: NM_REASON_INBOUND_FAMILY_REFUSED,
+            .outboundExcluded: NM_REASON_OUTBOUND_EXCLUDED, .inboundExcluded: NM_REASON_INBOUND_EXCLUDED,
+            .direct: NM_REASON_DIRECT, .directStale: NM_REASON_DIRECT_STALE, .directFull: NM_REASON_DIRECT_FULL,
+            .directLost: NM_REASON_DIRECT_LOST, .inboundDirect: NM_REASON_INBOUND_DIRECT,
+            .inboundProbe: NM_REASON_INBOUND_PROBE, .unenrolledRefused: NM_REASON_UNENROLLED_REFUSED,
+            .portLost: NM_REASON_PORT_LOST, .inboundUnowned: NM_REASON_INBOUND_UNOWNED,
+            .sockmapJoined: NM_REASON_SOCKMAP_JOINED, .sockmapStalled: NM_REASON_SOCKMAP_STALLED,
+            .eventLost: NM_REASON_EVENT_LOST,
         ]
         #expect(header.count == Reason.allCases.count)
         #expect(Reason.allCases.count == Int(NM_REASON_COUNT.rawValue))
