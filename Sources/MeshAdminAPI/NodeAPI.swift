@@ -34,6 +34,8 @@ package struct NodeStatus: Codable, Sendable, Hashable {
     package var startedAt: Date
     package var trustDomain: String
     package var isReady: Bool
+    /// What the node waits for or what is wrong with it; nil when it is ready.
+    package var problem: String?
     package var controlPlane: ControlPlane
     package var certificate: CertificateSummary?
     package var failMode: String
@@ -45,13 +47,23 @@ package struct NodeStatus: Codable, Sendable, Hashable {
     /// eBPF decisions by reason.
     package var steering: [String: UInt64]
     package var maps: [Map]
+    /// How the last try of the canary ended; nil: none was made yet, or it is switched off.
+    package var canary: CanaryStatus?
+    /// Connections refused by the eBPF programs since their maps were made, by reason.
+    package var refusals: [String: UInt64]?
+    /// Enrolments that wait for their cgroup, or cannot be made.
+    package var waiting: Int?
 
     package init(
-        node: String, version: String, startedAt: Date, trustDomain: String, isReady: Bool,
+        node: String, version: String, startedAt: Date, trustDomain: String, isReady: Bool, problem: String? = nil,
         controlPlane: ControlPlane, certificate: CertificateSummary?, failMode: String, loops: Int,
         connectionsOpen: Int, workloads: Int, services: Int, meshPrefixes: [String], steering: [String: UInt64],
-        maps: [Map]
+        maps: [Map], canary: CanaryStatus? = nil, refusals: [String: UInt64]? = nil, waiting: Int? = nil
     ) {
+        self.problem = problem
+        self.canary = canary
+        self.refusals = refusals
+        self.waiting = waiting
         self.node = node
         self.version = version
         self.startedAt = startedAt
@@ -67,73 +79,6 @@ package struct NodeStatus: Codable, Sendable, Hashable {
         self.meshPrefixes = meshPrefixes
         self.steering = steering
         self.maps = maps
-    }
-}
-
-/// `POST /v1/workloads` of a node.
-package struct EnrolRequest: Codable, Sendable, Hashable {
-    package var namespace: String
-    package var name: String
-    package var serviceAccount: String
-    package var labels: [String: String]
-    /// Absolute path below the cgroup v2 mount.
-    package var cgroup: String
-    /// Path such as `/run/netns/web`; nil: found from the cgroup's processes.
-    package var networkNamespace: String?
-    /// nil: every global address of the network namespace.
-    package var addresses: [String]?
-    /// Share in endpoint choice, from 1 to 1000000; nil: 1.
-    package var weight: Int?
-
-    package init(
-        namespace: String, name: String, serviceAccount: String, labels: [String: String], cgroup: String,
-        networkNamespace: String? = nil, addresses: [String]? = nil, weight: Int? = nil
-    ) {
-        self.namespace = namespace
-        self.name = name
-        self.serviceAccount = serviceAccount
-        self.labels = labels
-        self.cgroup = cgroup
-        self.networkNamespace = networkNamespace
-        self.addresses = addresses
-        self.weight = weight
-    }
-}
-
-/// `GET /v1/workloads` of a node; also the answer to an enrolment.
-package struct EnrolledWorkload: Codable, Sendable, Hashable {
-    package var namespace: String
-    package var name: String
-    package var serviceAccount: String
-    package var labels: [String: String]
-    package var cgroup: String
-    package var networkNamespace: String?
-    package var addresses: [String]
-    package var identity: String
-    /// `enrolled`, `registering`, `refused` or `gone`.
-    package var state: String
-    package var reason: String?
-    package var certificateExpiresAt: Date?
-    /// What all ConnectionLimits together leave it, by field.
-    package var limits: [String: String]?
-
-    package init(
-        namespace: String, name: String, serviceAccount: String, labels: [String: String], cgroup: String,
-        networkNamespace: String?, addresses: [String], identity: String, state: String, reason: String?,
-        certificateExpiresAt: Date?, limits: [String: String]? = nil
-    ) {
-        self.namespace = namespace
-        self.name = name
-        self.serviceAccount = serviceAccount
-        self.labels = labels
-        self.cgroup = cgroup
-        self.networkNamespace = networkNamespace
-        self.addresses = addresses
-        self.identity = identity
-        self.state = state
-        self.reason = reason
-        self.certificateExpiresAt = certificateExpiresAt
-        self.limits = limits
     }
 }
 
@@ -185,6 +130,45 @@ package struct ConnectionSummary: Codable, Sendable, Hashable {
         self.bytesSent = bytesSent
         self.bytesReceived = bytesReceived
         self.ageSeconds = ageSeconds
+    }
+}
+
+/// How a try of the canary ended: a process in an enrolled cgroup that connects into the mesh.
+package struct CanaryStatus: Codable, Sendable, Hashable {
+    /// `captured`, `refused` or `alarm`.
+    package var outcome: String
+    /// What was seen.
+    package var detail: String
+    package var at: Date
+
+    package init(outcome: String, detail: String, at: Date) {
+        self.outcome = outcome
+        self.detail = detail
+        self.at = at
+    }
+}
+
+/// `GET /v1/connections/uncaptured` of a node: a connection of an enrolled workload that does not go through the mesh.
+package struct UncapturedConnection: Codable, Sendable, Hashable {
+    /// `namespace/name`.
+    package var workload: String
+    /// `outbound` or `inbound`, as far as ports tell.
+    package var direction: String
+    package var local: String
+    package var remote: String
+    package var state: String
+    /// Why it is not captured: `before_enrolment` or `excluded`.
+    package var reason: String
+
+    package init(
+        workload: String, direction: String, local: String, remote: String, state: String, reason: String
+    ) {
+        self.workload = workload
+        self.direction = direction
+        self.local = local
+        self.remote = remote
+        self.state = state
+        self.reason = reason
     }
 }
 

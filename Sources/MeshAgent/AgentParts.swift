@@ -25,9 +25,10 @@ struct AgentParts: Sendable {
     ) throws {
         guard let controlPlane = configuration.controlPlane else { throw AgentError("controlPlane: missing") }
         let telemetry = try ConnectionTelemetry(accessLog: configuration.accessLog)
-        let steering = try Steering(
-            configuration: SteeringConfiguration(instance: configuration.instance, proxyCgroup: cgroup),
-            logger: logger)
+        var kernel = SteeringConfiguration(instance: configuration.instance, proxyCgroup: cgroup)
+        kernel.failMode = configuration.failMode == .open ? .open : .closed
+        kernel.capacities = MapSizes.capacities(configuration.mapSizes)
+        let steering = try Steering(configuration: kernel, logger: logger)
         telemetry.watch(steering)
         let loops = configuration.loops > 0 ? configuration.loops : min(4, ProcessInfo.processInfo.activeProcessorCount)
         telemetry.describe(node: configuration.node, loops: loops)

@@ -14,4 +14,21 @@ int nm_open_cgroup_id(int mount_fd, uint64_t id);
 /// TCP_ULP "tls" on a socket.
 int nm_set_ulp_tls(int fd);
 
+/// inotify_init1(2), non-blocking and close-on-exec.
+int nm_inotify(void);
+/// inotify_add_watch(2), inotify_rm_watch(2).
+int nm_inotify_watch(int fd, const char *path, uint32_t mask);
+int nm_inotify_unwatch(int fd, int watch);
+/// What a directory, or a file, is watched for; in an event: the queue overflowed, and the watch has ended.
+extern const uint32_t nm_inotify_directory, nm_inotify_file, nm_inotify_overflow, nm_inotify_gone;
+
+/// posix_spawn(3) of `path` with this argument vector and environment, both ended by NULL: standard input and, with
+/// `quiet`, standard error from and to /dev/null, standard output to `output` (-1: /dev/null); no other descriptor is
+/// inherited that is not close-on-exec. Returns the process id, or -1 with errno.
+int nm_spawn(const char *path, char *const *arguments, char *const *environment, int output, int quiet);
+/// waitpid(2): 1 and the wait status when it has ended, 0 when it runs, -1 with errno.
+int nm_wait(int pid, int *status);
+/// Exit code of a wait status, or -1 - signal.
+int nm_exit_code(int status);
+
 extern const int64_t nm_cgroup2_magic, nm_bpffs_magic;

@@ -30,7 +30,7 @@ struct Inventory: AdminBackend {
                 viewAgeSeconds: connection.lastConfirmed.map { max(0, -$0.timeIntervalSinceNow) },
                 lastError: connection.lastError),
             certificate: self.control.certificateSummary,
-            failMode: SteeringConfiguration.FailMode.closed.rawValue, loops: self.loops,
+            failMode: self.settings.failMode.rawValue, loops: self.loops,
             connectionsOpen: await self.proxy.statistics().connections,
             workloads: await self.registry.all.count, services: snapshot?.serviceCount ?? 0,
             meshPrefixes: snapshot?.settings.prefixes.map(\.description) ?? [],

@@ -35,6 +35,25 @@ package struct AgentConfiguration: Sendable, Equatable {
     /// What seals and opens the records of tunnels.
     package var engine: Engine = .automatic
     package var unknownDestination: UnknownDestination = .refuse
+    /// What happens to captured traffic while no proxy listens; a workload's own comes first.
+    package var failMode: FailMode = .closed
+    /// Destination ports and prefixes that are never captured, for any workload.
+    package var excludePorts: [UInt16] = []
+    package var excludePrefixes: [IPPrefix] = []
+    /// Ports of workloads whose inbound connections are left alone.
+    package var excludeInboundPorts: [UInt16] = []
+    /// Cgroups whose connections to local workloads are health probes; nil: those of the kubelet, where they exist.
+    package var probeCgroups: [String]?
+    /// Where enrolment files are.
+    package var workloadsDirectory: String = "/etc/nodemesh/workloads.d"
+    /// Connections between workloads of this node may go without the proxy once it has decided about them.
+    package var directPath: DirectPath = .automatic
+    /// Packets between such workloads may skip the host's side of their veth pairs.
+    package var redirectPeer: Bool = false
+    /// Entries of kernel maps by name, see ``MapSizes``.
+    package var mapSizes: [String: UInt32] = [:]
+    /// Seconds between tries of the canary; 0: none is made.
+    package var canaryInterval: Int = 60
     /// A file, `-` for standard output, or nil for none.
     package var accessLog: String?
     package var logLevel: LogLevel = .info
@@ -56,6 +75,10 @@ package struct AgentConfiguration: Sendable, Equatable {
     /// What happens to a captured connection whose destination nothing declares.
     package enum UnknownDestination: String, Sendable, CaseIterable { case refuse, passthrough }
 
+    package enum FailMode: String, Sendable, CaseIterable { case closed, open }
+
+    package enum DirectPath: String, Sendable, CaseIterable { case automatic, off }
+
     package enum AEAD: String, Sendable, CaseIterable { case automatic, openssl, ipsecmb }
 
     /// As ``ProxyConfiguration/Engine``.
@@ -76,11 +99,23 @@ package struct AgentConfiguration: Sendable, Equatable {
             "tunnelReuse": "\(self.tunnelReuse)", "tunnelAhead": "\(self.tunnelAhead)",
             "tunnelIdleTimeout": "\(self.tunnelIdleTimeout)",
             "unknownDestination": self.unknownDestination.rawValue, "accessLog": self.accessLog ?? "",
+            "failMode": self.failMode.rawValue,
+            "excludePorts": Self.list(self.excludePorts), "excludePrefixes": Self.list(self.excludePrefixes),
+            "excludeInboundPorts": Self.list(self.excludeInboundPorts),
+            "probeCgroups": self.probeCgroups.map(Self.list) ?? "(the kubelet's)",
+            "workloadsDirectory": self.workloadsDirectory, "directPath": self.directPath.rawValue,
+            "redirectPeer": "\(self.redirectPeer)",
+            "mapSizes": Self.list(self.mapSizes.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }),
+            "canaryInterval": "\(self.canaryInterval)",
             "logLevel": self.logLevel.rawValue, "maxConnections": "\(self.maxConnections)",
             "connectTimeout": "\(self.connectTimeout)", "halfCloseTimeout": "\(self.halfCloseTimeout)",
             "idleTimeout": "\(self.idleTimeout)", "metricsListen": self.metricsListen.description,
             "readinessListen": self.readinessListen.description,
         ]
+    }
+
+    private static func list(_ values: [some CustomStringConvertible]) -> String {
+        values.map(\.description).joined(separator: ",")
     }
 
     /// The admin API's Unix socket.

@@ -31,14 +31,11 @@ package struct ConfigurationReader {
     ) throws(ConfigurationError) -> AgentConfiguration {
         var reader = ConfigurationReader(hostName: hostName)
         if let file { reader.apply(file: file.name, text: file.text) }
-        var cleared = false
+        var cleared: Set<String> = []
         for (key, value) in flags {
-            // The first address given as a flag replaces those of the file.
-            if key == "nodeAddresses", !cleared {
-                reader.configuration.nodeAddresses = []
-                cleared = true
-            }
-            reader.set(key, value, at: "--\(Self.flag(for: key))")
+            // The first item of a list given as a flag replaces those of the file.
+            if Self.lists.contains(key), cleared.insert(key).inserted { reader.clear(key) }
+            reader.setAll(key, value, at: "--\(Self.flag(for: key))")
         }
         reader.checkWhole()
         guard reader.problems.isEmpty else { throw ConfigurationError(problems: reader.problems) }
@@ -47,6 +44,7 @@ package struct ConfigurationReader {
 
     private static func flag(for key: String) -> String {
         if key == "nodeAddresses" { return "node-address" }
+        if Self.lists.contains(key) { return "set \(key)" }
         return key.reduce(into: "") { text, character in
             text += character.isUppercase ? "-\(character.lowercased())" : String(character)
         }
@@ -78,12 +76,44 @@ package struct ConfigurationReader {
             }
             switch value {
             case .scalar(let scalar):
-                self.set(name, scalar.string, at: place)
-            case .sequence(let items) where name == "nodeAddresses":
-                for item in items { self.set(name, item.string ?? "", at: place) }
+                self.setAll(name, scalar.string, at: place)
+            case .sequence(let items) where Self.lists.contains(name) && name != "mapSizes":
+                self.clear(name)
+                for item in items { self.set(name, item.string ?? "", at: "\(file):\(item.mark?.line ?? 0)") }
+            case .mapping(let entries) where name == "mapSizes":
+                for (key, value) in entries {
+                    self.set(name, "\(key.string ?? "")=\(value.string ?? "")", at: "\(file):\(key.mark?.line ?? 0)")
+                }
             default:
                 self.problems.append("\(place): \(name): must be a single value")
             }
+        }
+    }
+
+    /// Keys that hold several values.
+    private static let lists: Set<String> = [
+        "nodeAddresses", "excludePorts", "excludeInboundPorts", "excludePrefixes", "probeCgroups", "mapSizes",
+    ]
+
+    private mutating func clear(_ key: String) {
+        switch key {
+        case "nodeAddresses": self.configuration.nodeAddresses = []
+        case "excludePorts": self.configuration.excludePorts = []
+        case "excludeInboundPorts": self.configuration.excludeInboundPorts = []
+        case "excludePrefixes": self.configuration.excludePrefixes = []
+        case "probeCgroups": self.configuration.probeCgroups = []
+        case "mapSizes": self.configuration.mapSizes = [:]
+        default: break
+        }
+    }
+
+    /// A list may stand in one text, with commas.
+    private mutating func setAll(_ key: String, _ value: String, at place: String) {
+        guard Self.lists.contains(key) else { return self.set(key, value, at: place) }
+        if key == "probeCgroups", self.configuration.probeCgroups == nil { self.clear(key) }
+        guard !value.isEmpty else { return }
+        for item in value.split(separator: ",", omittingEmptySubsequences: false) {
+            self.set(key, String(item.drop { $0 == " " }), at: place)
         }
     }
 
@@ -98,6 +128,10 @@ package struct ConfigurationReader {
         func flag(_ path: WritableKeyPath<AgentConfiguration, Bool>) {
             guard let flag = Bool(value) else { return fail("'\(value)' is not one of true, false") }
             self.configuration[keyPath: path] = flag
+        }
+        func ports(_ path: WritableKeyPath<AgentConfiguration, [UInt16]>) {
+            guard let port = UInt16(value), port > 0 else { return fail("'\(value)' is not a port from 1 to 65535") }
+            if !self.configuration[keyPath: path].contains(port) { self.configuration[keyPath: path].append(port) }
         }
         func address(_ path: WritableKeyPath<AgentConfiguration, HostPort>) {
             guard let parsed = HostPort(value) else { return fail("'\(value)' is not HOST:PORT") }
@@ -165,6 +199,38 @@ package struct ConfigurationReader {
                 return fail("'\(value)' is not one of refuse, passthrough")
             }
             self.configuration.unknownDestination = parsed
+        case "failMode":
+            guard let parsed = AgentConfiguration.FailMode(rawValue: value) else {
+                return fail("'\(value)' is not one of closed, open")
+            }
+            self.configuration.failMode = parsed
+        case "excludePorts": ports(\.excludePorts)
+        case "excludeInboundPorts": ports(\.excludeInboundPorts)
+        case "excludePrefixes":
+            guard let prefix = IPPrefix(value) else {
+                return fail("'\(value)' is not a CIDR block, such as 10.1.0.0/16 or fd00::/8")
+            }
+            self.configuration.excludePrefixes.append(prefix)
+        case "probeCgroups":
+            guard !value.isEmpty, !value.split(separator: "/").contains("..") else {
+                return fail("'\(value)' is not a cgroup's path, such as /system.slice/kubelet.service")
+            }
+            self.configuration.probeCgroups?.append(value)
+        case "workloadsDirectory": directory(\.workloadsDirectory)
+        case "directPath":
+            guard let parsed = AgentConfiguration.DirectPath(rawValue: value) else {
+                return fail("'\(value)' is not one of automatic, off")
+            }
+            self.configuration.directPath = parsed
+        case "redirectPeer": flag(\.redirectPeer)
+        case "mapSizes":
+            let parts = value.split(separator: "=", maxSplits: 1).map(String.init)
+            guard parts.count == 2, let size = UInt32(parts[1]), MapSizes.range(of: parts[0])?.contains(size) == true
+            else {
+                return fail("'\(value)' is not NAME=ENTRIES: \(MapSizes.help)")
+            }
+            self.configuration.mapSizes[parts[0]] = size
+        case "canaryInterval": number(0...86_400, \.canaryInterval)
         case "accessLog":
             guard value == "-" || value.hasPrefix("/") else {
                 return fail("'\(value)' is neither an absolute path nor '-' for standard output")
@@ -199,9 +265,11 @@ package struct ConfigurationReader {
 
     /// Every key of the file, sorted.
     package static let keys = [
-        "accessLog", "aead", "caFingerprint", "connectTimeout", "controlPlane", "dataDir", "engine", "halfCloseTimeout",
-        "handshakeThreads", "idleTimeout", "instance", "joinToken", "locality", "logLevel", "loops", "maxConnections",
-        "metricsListen", "node", "nodeAddresses", "readinessListen", "runDir", "tunnelAhead", "tunnelIdleTimeout",
-        "tunnelReuse", "unknownDestination",
+        "accessLog", "aead", "caFingerprint", "canaryInterval", "connectTimeout", "controlPlane", "dataDir",
+        "directPath", "engine", "excludeInboundPorts", "excludePorts", "excludePrefixes", "failMode",
+        "halfCloseTimeout", "handshakeThreads", "idleTimeout", "instance", "joinToken", "locality", "logLevel", "loops",
+        "mapSizes", "maxConnections", "metricsListen", "node", "nodeAddresses", "probeCgroups", "readinessListen",
+        "redirectPeer", "runDir", "tunnelAhead", "tunnelIdleTimeout", "tunnelReuse", "unknownDestination",
+        "workloadsDirectory",
     ]
 }
