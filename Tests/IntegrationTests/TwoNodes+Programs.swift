@@ -53,15 +53,41 @@ extension TwoNodes {
             #expect(answer.output.contains("\"SET\"") && answer.output.contains("\"GET\""), "\(answer)")
         }
 
-        @Test("iperf3 in both directions", arguments: [[], ["--reverse"], ["--bidir"]])
+        @Test("iperf3 in each direction", arguments: [[], ["--reverse"]])
         func iperf(_ options: [String]) throws {
-            let answer = try self.lab.execute(
-                "alice", ["iperf3", "-c", Self.server, "-t", "2", "-P", "2", "-J"] + options, within: 40)
-            #expect(answer.status == 0, "\(answer)")
-            let report = try JSONSerialization.jsonObject(with: Data(answer.output.utf8)) as? [String: Any]
-            let end = report?["end"] as? [String: Any]
-            let received = (end?["sum_received"] as? [String: Any])?["bytes"] as? Int
-            #expect(try #require(received) > 10_000_000, "\(answer)")
+            try Self.expectTraffic(self.startIperf("5201", options))
+        }
+
+        /// Two clients, not `--bidir`: that tells the connections of one direction from those of the other by the order in
+        /// which the server accepts them, and a proxied connect() returns before the server has the connection.
+        @Test("iperf3 in both directions at once")
+        func iperfBothWays() throws {
+            let directions = [try self.startIperf("5201", []), try self.startIperf("5202", ["--reverse"])]
+            for direction in directions { try Self.expectTraffic(direction) }
+        }
+
+        private func startIperf(_ port: String, _ options: [String]) throws -> Program {
+            try self.lab.start(
+                "alice", ["iperf3", "-c", Self.server, "-p", port, "-t", "2", "-P", "2", "-J"] + options)
+        }
+
+        /// Both connections must still move in the last second: one that starves has not moved since its first burst.
+        private static func expectTraffic(_ program: Program) throws {
+            struct Report: Decodable {
+                struct Bytes: Decodable { var bytes: Int }
+                struct Interval: Decodable { var streams: [Bytes] }
+                struct End: Decodable { var sumReceived: Bytes }
+                var intervals: [Interval]
+                var end: End
+            }
+            let answer = try program.result(within: 40)
+            try #require(answer.status == 0, "\(answer)")
+            let decoder = JSONDecoder()
+            decoder.keyDecodingStrategy = .convertFromSnakeCase
+            let report = try decoder.decode(Report.self, from: Data(answer.output.utf8))
+            let last = try #require(report.intervals.last, "\(answer)").streams.map(\.bytes)
+            #expect(last.count == 2 && last.allSatisfy { $0 > 0 }, "\(answer)")
+            #expect(report.end.sumReceived.bytes > 10_000_000, "\(answer)")
         }
     }
 }

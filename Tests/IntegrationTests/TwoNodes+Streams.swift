@@ -164,8 +164,20 @@ extension TwoNodes {
                     _ = try eventually("no connection on \(node)", { try self.lab.status(node).connectionsOpen }) {
                         $0 == 0
                     }
-                    let pid = try self.lab.run("pid", node).lines[0]
-                    return try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count
+                    // How many tunnels and pipes wait for a next use differs between bursts; that the daemon knows of
+                    // each tunnel, and lends no pipe, must hold after each.
+                    return try eventually(
+                        "\(node) to know its tunnels and to have its pipes",
+                        {
+                            let (open, metrics) = (try self.lab.descriptors(node), try self.lab.metrics(node))
+                            return (
+                                open, idle: metrics["nodemesh_tunnels_idle"].map { Int($0) },
+                                lent: metrics["nodemesh_pipes_lent"]
+                            )
+                        }
+                    ) {
+                        $0.tunnels == $1 && $2 == 0
+                    }.0.others
                 }
             }
             func burst() throws {
@@ -174,7 +186,7 @@ extension TwoNodes {
                 // Ends of the rude kind leave no more behind than polite ones.
                 for port in ["7004", "9999"] { _ = try self.lab.peer("alice", "end", server.address, port, "x") }
             }
-            // What is kept for reuse is there after the first burst; the second must not add to it.
+            // What is kept for good is there after the first burst; the second must not add to it.
             try burst()
             let before = try descriptors()
             try burst()

@@ -82,6 +82,23 @@ struct Lab: Sendable {
 
     func connections(_ node: String) throws -> [ConnectionSummary] { try self.ask(node, "/v1/connections") }
 
+    /// A node's metrics: name and labels as they stand there, and value.
+    func metrics(_ node: String) throws -> [String: Double] {
+        let text = try self.execute(node, ["curl", "-sS", "http://127.0.0.1:15020/metrics"])
+        let pairs: [(String, Double)] = text.lines.filter { !$0.hasPrefix("#") }.compactMap { line in
+            guard let space = line.lastIndex(of: " "), let value = Double(line[line.index(after: space)...]) else {
+                return nil
+            }
+            return (String(line[..<space]), value)
+        }
+        return Dictionary(pairs) { $1 }
+    }
+
+    /// What a node's daemon has open.
+    func descriptors(_ node: String) throws -> OpenDescriptors {
+        try OpenDescriptors(process: self.run("pid", node).lines[0])
+    }
+
     /// The virtual IP of a service in namespace `shop`.
     func address(of service: String) throws -> String {
         let services: [ServiceSummary] = try self.ask("n1", "/v1/services")
