@@ -64,3 +64,12 @@ extension Linux {
         return cookie
     }
 }
+
+extension Linux {
+    /// Whether a socket is of IPv6, which may take IPv4 as well.
+    package static func isIPv6(socket fd: CInt) throws(SystemError) -> Bool {
+        var (family, size) = (CInt(0), socklen_t(MemoryLayout<CInt>.size))
+        _ = try systemCall("getsockopt(SO_DOMAIN)") { getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) }
+        return family == AF_INET6
+    }
+}

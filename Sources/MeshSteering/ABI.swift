@@ -51,20 +51,63 @@ extension IPPrefix {
     var family: UInt32 { UInt32(self.address.isIPv4 ? NM_FAMILY_IPV4 : NM_FAMILY_IPV6) }
 }
 
+extension nm_exclusion_key {
+    init(_ prefix: IPPrefix, workload: UInt32) {
+        self.init()
+        self.length = 32 + UInt32(prefix.mappedLength)
+        self.workload = workload
+        self.ip = prefix.address.words
+    }
+}
+
+extension IPPrefix {
+    /// As ``init(_:family:)-(nm_prefix_key,_)``, of an exclusion.
+    init?(_ key: nm_exclusion_key, family: UInt32) {
+        guard key.length >= 32 else { return nil }
+        self.init(nm_prefix_key(length: key.length - 32, ip: key.ip), family: family)
+    }
+}
+
 extension nm_workload {
     init(_ enrolment: Enrolment, slot: UInt32, netns: UInt64) {
+        // Link-local addresses are never captured anyway.
+        let addresses = enrolment.addresses.filter { !$0.isLinkLocal }
         self.init()
         self.netns = netns
         self.key = enrolment.key
         self.flags = UInt32(NM_WORKLOAD_ACTIVE)
+        if enrolment.isShared { self.flags |= UInt32(NM_WORKLOAD_SHARED) }
+        if enrolment.hasOutboundExclusions { self.flags |= UInt32(NM_WORKLOAD_EXCLUSIONS) }
+        if enrolment.isGuarded { self.flags |= UInt32(NM_WORKLOAD_GUARDED) }
+        if enrolment.isAccelerated { self.flags |= UInt32(NM_WORKLOAD_ACCELERATED) }
+        if enrolment.answersOriginalDestination { self.flags |= UInt32(NM_WORKLOAD_ORIGINAL) }
         self.slot = slot
-        self.source4 = enrolment.addresses.first { $0.isIPv4 }?.words.3 ?? 0
-        self.source6 = enrolment.addresses.first { !$0.isIPv4 }?.words ?? (0, 0, 0, 0)
-        self.own_count = UInt32(enrolment.addresses.count)
+        self.source4 = addresses.first { $0.isIPv4 }?.words.3 ?? 0
+        self.source6 = addresses.first { !$0.isIPv4 }?.words ?? (0, 0, 0, 0)
+        self.own_count = UInt32(min(addresses.count, Int(NM_OWN_ADDRESSES)))
         withUnsafeMutableBytes(of: &self.own) { bytes in
-            for (index, address) in enrolment.addresses.enumerated() {
+            for (index, address) in addresses.prefix(Int(NM_OWN_ADDRESSES)).enumerated() {
                 bytes.storeBytes(of: address.words, toByteOffset: index * 16, as: AddressWords.self)
             }
         }
+    }
+
+    var failsOpen: Bool {
+        get { self.flags & UInt32(NM_WORKLOAD_FAIL_OPEN) != 0 }
+        set {
+            if newValue {
+                self.flags |= UInt32(NM_WORKLOAD_FAIL_OPEN)
+            } else {
+                self.flags &= ~UInt32(NM_WORKLOAD_FAIL_OPEN)
+            }
+        }
+    }
+}
+
+extension IPAddress {
+    /// 169.254.0.0/16 (RFC 3927) or fe80::/10 (RFC 4291 2.5.6).
+    var isLinkLocal: Bool {
+        if let value = self.ipv4 { return value >> 16 == 0xa9fe }
+        return self.high >> 54 == 0xfe80 >> 6
     }
 }

@@ -86,8 +86,9 @@ enum BPF {
         _ = try Self.check("bpf(MAP_DELETE)", result)
     }
 
-    /// The keys of a map, at most `limit`; concurrent changes may repeat or hide some.
-    static func keys<Key>(map: CInt, empty: Key, limit: Int) throws(SystemError) -> [Key] {
+    /// The keys of a map, at most as many as it can have; concurrent changes may repeat or hide some.
+    static func keys<Key>(map: CInt, empty: Key) throws(SystemError) -> [Key] {
+        let limit = Int(try Self.info(ofMap: map).max_entries)
         var (keys, key) = ([Key](), empty)
         while keys.count < limit {
             var next = empty

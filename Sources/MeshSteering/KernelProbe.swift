@@ -13,7 +13,7 @@ package enum KernelProbe {
         [Self.version(), Self.privileges(), Self.cgroup(), Self.bpfFileSystem(bpffs)]
             + Self.mapTypes() + Self.programs()
             + [
-                Self.netnsCookie(), Self.jit(), Self.btf(), Self.kernelTLS(), Self.multipath(), Self.lockedMemory(),
+                Self.netnsCookie(), Self.jit(), Self.btf(), Self.kernelTLS(), Self.lockedMemory(),
                 Self.descriptors(), Self.library(),
             ]
     }
@@ -87,7 +87,7 @@ package enum KernelProbe {
         let isThere = FileTree.exists("/sys/kernel/btf/vmlinux")
         return KernelFeature(
             name: "BTF", isPresent: isThere, detail: isThere ? "/sys/kernel/btf/vmlinux" : "no /sys/kernel/btf/vmlinux",
-            loss: "nothing in this version", isRequired: false)
+            loss: "applications with MPTCP sockets see the proxy's address", isRequired: false)
     }
 
     private static func kernelTLS() -> KernelFeature {
@@ -97,13 +97,6 @@ package enum KernelProbe {
             if nm_set_ulp_tls(socket.raw) == 0 || errno == ENOTCONN { return "available" }
             throw SystemError(call: "setsockopt(TCP_ULP)", errno: errno)
         }
-    }
-
-    private static func multipath() -> KernelFeature {
-        let isOn = (try? FileTree.text(of: "/proc/sys/net/mptcp/enabled"))?.trimmed == "1"
-        return KernelFeature(
-            name: "no MPTCP", isPresent: !isOn, detail: "net.mptcp.enabled is \(isOn ? 1 : 0)",
-            loss: "clients that ask for MPTCP are captured, but getpeername() shows them the proxy", isRequired: false)
     }
 
     private static func lockedMemory() -> KernelFeature {
@@ -139,6 +132,7 @@ package enum KernelProbe {
             ("map CGROUP_STORAGE", BPF_MAP_TYPE_CGROUP_STORAGE, "workloads cannot be told apart"),
             ("map SOCKMAP", BPF_MAP_TYPE_SOCKMAP, "no inbound steering"),
             ("map PERCPU_ARRAY", BPF_MAP_TYPE_PERCPU_ARRAY, "no counters"),
+            ("map RINGBUF", BPF_MAP_TYPE_RINGBUF, "no events"),
         ]
         return types.map { name, type, loss in
             let result = libbpf_probe_bpf_map_type(type, nil)
@@ -149,14 +143,19 @@ package enum KernelProbe {
     }
 
     private static func programs() -> [KernelFeature] {
-        let cases: [(String, Hook?, EmbeddedProgram, String)] = [
-            ("cgroup/connect4", .connect4, .connect4, "IPv4 connects cannot be captured"),
-            ("cgroup/connect6", .connect6, .connect6, "IPv6 sockets can leave the mesh"),
-            ("cgroup/getpeername4", .getpeername4, .getpeername4, "applications see the proxy's address"),
-            ("cgroup/getpeername6", .getpeername6, .getpeername6, "applications see the proxy's address"),
-            ("sockops of workloads", .workloadSockops, .workloadSockops, "no original destination"),
-            ("sockops of nodemeshd", nil, .proxySockops, "no original destination"),
-            ("sk_lookup", .inbound, .inbound, "inbound connections cannot be steered"),
+        let names = "applications see the proxy's address"
+        let cases: [(String, bpf_attach_type, EmbeddedProgram, String)] = [
+            ("cgroup/connect4", BPF_CGROUP_INET4_CONNECT, .connect4, "IPv4 connects cannot be captured"),
+            ("cgroup/connect6", BPF_CGROUP_INET6_CONNECT, .connect6, "IPv6 sockets can leave the mesh"),
+            ("cgroup/getpeername4", BPF_CGROUP_INET4_GETPEERNAME, .getpeername4, names),
+            ("cgroup/getpeername6", BPF_CGROUP_INET6_GETPEERNAME, .getpeername6, names),
+            ("cgroup/getsockopt", BPF_CGROUP_GETSOCKOPT, .getsockopt, "SO_ORIGINAL_DST cannot be answered"),
+            ("sockops of workloads", BPF_CGROUP_SOCK_OPS, .workloadSockops, "no original destination"),
+            ("sockops of nodemeshd", BPF_CGROUP_SOCK_OPS, .proxySockops, "no original destination"),
+            ("sockops of probes", BPF_CGROUP_SOCK_OPS, .probeSockops, "health probes cannot be recognised"),
+            ("guard for connect4", BPF_CGROUP_INET4_CONNECT, .guard4, "templates' children start unguarded"),
+            ("guard for connect6", BPF_CGROUP_INET6_CONNECT, .guard6, "templates' children start unguarded"),
+            ("sk_lookup", BPF_SK_LOOKUP, .inbound, "inbound connections cannot be steered"),
         ]
         let maps: SteeringMaps
         do {
@@ -167,12 +166,11 @@ package enum KernelProbe {
             }
         }
         let scratch = ScratchCgroup()
-        return cases.map { name, hook, embedded, loss in
+        return cases.map { name, type, embedded, loss in
             Self.attempt(name, loss: loss, isRequired: true) {
                 let program = try ProgramLoader.load(embedded, maps: maps, config: nm_config())
-                let type = hook?.attachType ?? BPF_CGROUP_SOCK_OPS
                 // Each link ends with its descriptor.
-                if hook == .inbound {
+                if type == BPF_SK_LOOKUP {
                     let namespace = try NetworkNamespace.create()
                     _ = try BPF.link(program: program.raw, to: namespace.raw, type: type)
                 } else {

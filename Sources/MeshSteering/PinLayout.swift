@@ -8,6 +8,9 @@ import MeshLinux
 ///             maps/nm_*
 ///             proxy/sockops
 ///             workloads/<cgroup id>/<hook>    complete: built as <cgroup id>-new and renamed
+///             namespaces/<cookie>             the sk_lookup link, for all workloads in the namespace
+///             guards/<cgroup id>/<hook>       of templates' parents
+///             probes/<cgroup id>/<hook>       of cgroups whose connects are health probes
 ///         old-<n>/                            a former state of another ABI, until its workloads are enrolled again
 struct PinLayout: Sendable {
     let bpffs: String
@@ -36,6 +39,15 @@ struct PinLayout: Sendable {
     var maps: String { self.state + "/maps" }
     var proxySockops: String { self.state + "/proxy/sockops" }
     var workloads: String { self.state + "/workloads" }
+
+    var namespaces: String { self.state + "/namespaces" }
+    var guards: String { self.state + "/guards" }
+    var probes: String { self.state + "/probes" }
+
+    /// Everything below a state's directory.
+    static let folders = ["maps", "proxy", "workloads", "namespaces", "guards", "probes"]
+
+    func namespace(_ cookie: UInt64) -> String { "\(self.namespaces)/\(cookie)" }
 
     func workload(_ cgroup: UInt64) -> String { "\(self.workloads)/\(cgroup)" }
 

@@ -29,8 +29,9 @@ extension Steering {
         }
     }
 
-    /// Removes what nobody needs any more: workloads whose cgroup or namespace is gone, workloads of an earlier run
-    /// that were not enrolled again, and former states. Call it once after start-up enrolment and then now and then.
+    /// Removes what nobody needs any more: workloads whose cgroup or namespace is gone; workloads, guards and probes of an
+    /// earlier run that were not asked for again; former states. Call it once after start-up enrolment and then now and
+    /// then.
     ///
     /// - Returns: the workloads whose cgroup or namespace has vanished; they are enrolled no longer.
     @discardableResult
@@ -38,7 +39,7 @@ extension Steering {
         try self.state.withLock { state throws(SteeringError) in
             do throws(SystemError) {
                 var vanished: [EnrolledCgroup] = []
-                for (key, entry) in state.enrolled where try !self.isAttached(entry.cgroup) {
+                for (key, entry) in state.enrolled where try !self.isAttached(entry) {
                     state.enrolled[key] = nil
                     vanished.append(
                         EnrolledCgroup(
@@ -49,10 +50,10 @@ extension Steering {
                 for (cgroup, record) in try self.records() where !live.contains(cgroup) {
                     self.forget(cgroup: cgroup, record)
                 }
-                let names = Set(live.map(String.init))
-                for name in try FileTree.names(in: self.layout.workloads) ?? [] where !names.contains(name) {
-                    try FileTree.remove(self.layout.workloads + "/" + name)
-                }
+                try Self.removePins(in: self.layout.workloads, except: live)
+                try Self.removePins(in: self.layout.namespaces, except: Set(state.enrolled.values.map(\.cookie)))
+                try Self.removePins(in: self.layout.guards, except: state.guards)
+                try Self.removePins(in: self.layout.probes, except: state.probes)
                 for old in try self.layout.oldStates() { try FileTree.remove(old) }
                 return vanished
             } catch {
@@ -61,20 +62,24 @@ extension Steering {
         }
     }
 
+    private static func removePins(in directory: String, except live: Set<UInt64>) throws(SystemError) {
+        let names = Set(live.map(String.init))
+        for name in try FileTree.names(in: directory) ?? [] where !names.contains(name) {
+            try FileTree.remove(directory + "/" + name)
+        }
+    }
+
     /// Whether the workload's cgroup is there and all its links lead somewhere. The kernel cuts them when a namespace
     /// ends, and some time after a cgroup does: its last socket may live on.
-    private func isAttached(_ cgroup: Cgroup) throws(SystemError) -> Bool {
-        guard (try? Cgroup(path: cgroup.path))?.id == cgroup.id else { return false }
-        for hook in Hook.allCases {
-            guard let link = try BPF.open(pinned: "\(self.layout.workload(cgroup.id))/\(hook.rawValue)") else {
-                return false
-            }
-            let info = try BPF.info(ofLink: link.raw)
-            switch hook {
-            case .inbound: if info.netns.netns_ino == 0 { return false }
-            case .getpeername6, .getpeername4, .workloadSockops, .connect4, .connect6:
-                if info.cgroup.cgroup_id == 0 { return false }
-            }
+    private func isAttached(_ entry: Enrolled) throws(SystemError) -> Bool {
+        guard (try? Cgroup(path: entry.cgroup.path))?.id == entry.cgroup.id,
+            let inbound = try BPF.open(pinned: self.layout.namespace(entry.cookie)),
+            try BPF.info(ofLink: inbound.raw).netns.netns_ino != 0
+        else { return false }
+        for hook in entry.hooks {
+            guard let link = try BPF.open(pinned: "\(self.layout.workload(entry.cgroup.id))/\(hook.rawValue)"),
+                try BPF.info(ofLink: link.raw).cgroup.cgroup_id != 0
+            else { return false }
         }
         return true
     }
@@ -94,25 +99,24 @@ extension Steering {
         SteeringMaps.Name.allCases.map { name in
             let fd = self.maps[name]
             let capacity = (try? BPF.info(ofMap: fd).max_entries) ?? 0
-            let limit = Int(capacity)
             let entries: Int? =
                 switch name {
-                case .origins, .proxied: try? BPF.keys(map: fd, empty: nm_flow_key(), limit: limit).count
-                case .prefixes: try? BPF.keys(map: fd, empty: nm_prefix_key(), limit: limit).count
-                case .namespaces, .enrolled: try? BPF.keys(map: fd, empty: UInt64(0), limit: limit).count
+                case .origins, .proxied, .direct: try? BPF.keys(map: fd, empty: nm_flow_key()).count
+                case .prefixes: try? BPF.keys(map: fd, empty: nm_prefix_key()).count
+                case .namespaces, .enrolled: try? BPF.keys(map: fd, empty: UInt64(0)).count
                 case .listeners:
-                    try? self.records().count { _, record in
-                        let cookie = try? BPF.lookup(map: fd, key: record.slot, empty: UInt64(0))
+                    try? Set(self.records().map(\.record.slot)).count { slot in
+                        let cookie = try? BPF.lookup(map: fd, key: slot, empty: UInt64(0))
                         return cookie.flatMap(\.self) != nil
                     }
-                case .ports: try? BPF.keys(map: fd, empty: nm_port_key(), limit: limit).count
-                case .excludedPrefixes: try? BPF.keys(map: fd, empty: nm_exclusion_key(), limit: limit).count
-                case .excludedPorts: try? BPF.keys(map: fd, empty: nm_excluded_port(), limit: limit).count
-                case .local: try? BPF.keys(map: fd, empty: nm_local_key(), limit: limit).count
-                case .direct: try? BPF.keys(map: fd, empty: nm_flow_key(), limit: limit).count
-                case .verdicts: try? BPF.keys(map: fd, empty: nm_verdict_key(), limit: limit).count
-                case .loads: try? BPF.keys(map: fd, empty: nm_load_key(), limit: limit).count
-                case .abi, .counters, .settings, .sockets, .workloads, .events: nil
+                case .failOpen: try? BPF.keys(map: fd, empty: UInt32(0)).count
+                case .ports: try? BPF.keys(map: fd, empty: nm_port_key()).count
+                case .excludedPrefixes: try? BPF.keys(map: fd, empty: nm_exclusion_key()).count
+                case .excludedPorts: try? BPF.keys(map: fd, empty: nm_excluded_port()).count
+                case .local: try? BPF.keys(map: fd, empty: nm_local_key()).count
+                case .verdicts: try? BPF.keys(map: fd, empty: nm_verdict_key()).count
+                case .loads: try? BPF.keys(map: fd, empty: nm_load_key()).count
+                case .abi, .counters, .settings, .totals, .lostPorts, .sockets, .workloads, .events: nil
                 }
             return MapStatus(name: name.rawValue, entries: entries, capacity: capacity)
         }

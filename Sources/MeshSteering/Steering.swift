@@ -5,7 +5,6 @@ import Glibc
 import Logging
 import MeshLinux
 import MeshModel
-import MeshPrograms
 import Synchronization
 
 /// Steers the sockets of enrolled workloads to the proxy, by eBPF programs that stay in place when this process ends.
@@ -21,11 +20,22 @@ package final class Steering: Sendable {
         let cgroup: Cgroup
         let cookie: UInt64
         let slot: UInt32
+        let isShared: Bool
+        let hooks: [Hook]
+        let failMode: SteeringConfiguration.FailMode?
+        let excludesInbound: Bool
     }
 
     struct State: Sendable {
         var prefixes: Set<IPPrefix> = []
         var enrolled: [UInt32: Enrolled] = [:]
+        /// Of workloads that have none of their own.
+        var failMode: SteeringConfiguration.FailMode
+        /// What `nm_settings` holds; change it by ``Steering/changeSettings(_:_:)``.
+        var settings = nm_settings()
+        /// Ids of the cgroups whose guards and probes were asked for since the start.
+        var guards: Set<UInt64> = []
+        var probes: Set<UInt64> = []
     }
 
     let configuration: SteeringConfiguration
@@ -35,6 +45,7 @@ package final class Steering: Sendable {
     let proxyCgroup: Cgroup
     /// One program for all workloads at each cgroup hook.
     let programs: [Hook: ProgramLoader.Program]
+    let nodePrograms: [NodeHook: ProgramLoader.Program]
     let state: Mutex<State>
     private let lock: FileDescriptor
 
@@ -67,13 +78,22 @@ package final class Steering: Sendable {
             maps = try Self.build(in: temporary, capacities: configuration.capacities)
         }
         self.maps = maps
-        self.programs = try Self.loadPrograms(maps: maps, configuration: configuration)
-        let proxy = try ProgramLoader.load(.proxySockops, maps: maps, config: nm_config(configuration))
+        let config = nm_config(configuration)
+        var (programs, nodePrograms) = ([Hook: ProgramLoader.Program](), [NodeHook: ProgramLoader.Program]())
+        for hook in Hook.allCases {
+            programs[hook] = try ProgramLoader.load(hook.program, maps: maps, config: config)
+        }
+        for hook in NodeHook.allCases {
+            nodePrograms[hook] = try ProgramLoader.load(hook.program, maps: maps, config: config)
+        }
+        (self.programs, self.nodePrograms) = (programs, nodePrograms)
         do throws(SystemError) {
             let pin = (adopted == nil ? temporary : layout.state) + "/proxy/sockops"
-            try Self.attach(proxy, toProxy: self.proxyCgroup, pin: pin)
+            try Self.attach(nodePrograms[.proxySockops], .proxySockops, to: self.proxyCgroup, pin: pin)
             if adopted == nil { try FileTree.rename(temporary, to: layout.state) }
-            self.state = Mutex(State(prefixes: try Self.prefixes(in: maps)))
+            var state = State(prefixes: try Self.prefixes(in: maps), failMode: configuration.failMode)
+            state.settings = try BPF.lookup(map: maps[.settings], key: UInt32(0), empty: nm_settings()) ?? nm_settings()
+            self.state = Mutex(state)
         } catch {
             throw Self.explain(error, attaching: "nodemeshd's own cgroup", to: configuration.proxyCgroup)
         }
@@ -110,46 +130,34 @@ package final class Steering: Sendable {
         in directory: String, capacities: SteeringConfiguration.Capacities
     ) throws(SteeringError) -> SteeringMaps {
         do throws(SystemError) {
-            for folder in ["", "/maps", "/proxy", "/workloads"] { try FileTree.makeDirectory(directory + folder) }
+            try FileTree.makeDirectory(directory)
+            for folder in PinLayout.folders { try FileTree.makeDirectory(directory + "/" + folder) }
         } catch {
             throw SteeringError(.bpffs, "\(directory): \(error)")
         }
         return try SteeringMaps.create(in: directory + "/maps", capacities: capacities)
     }
 
-    private static func loadPrograms(
-        maps: SteeringMaps, configuration: SteeringConfiguration
-    ) throws(SteeringError) -> [Hook: ProgramLoader.Program] {
-        let embedded: [Hook: EmbeddedProgram] = [
-            .getpeername6: .getpeername6, .getpeername4: .getpeername4, .workloadSockops: .workloadSockops,
-            .connect4: .connect4, .connect6: .connect6,
-        ]
-        var programs: [Hook: ProgramLoader.Program] = [:]
-        for (hook, program) in embedded {
-            programs[hook] = try ProgramLoader.load(program, maps: maps, config: nm_config(configuration))
-        }
-        return programs
-    }
-
-    /// The daemon may have been started in another cgroup than last time; then the link is made anew.
-    private static func attach(
-        _ program: ProgramLoader.Program, toProxy cgroup: Cgroup, pin: String
+    /// Attaches a program to a cgroup, or puts it into the link pinned there. The cgroup may be another than last time,
+    /// then the link is made anew.
+    static func attach(
+        _ program: ProgramLoader.Program?, _ hook: NodeHook, to cgroup: Cgroup, pin: String
     ) throws(SystemError) {
+        guard let program else { throw SystemError(call: "program", errno: ENOENT) }
         if let link = try BPF.open(pinned: pin) {
             if try BPF.info(ofLink: link.raw).cgroup.cgroup_id == cgroup.id {
                 return try BPF.update(link: link.raw, program: program.raw)
             }
         }
         let directory = try FileDescriptor(path: cgroup.path)
-        let link = try BPF.link(program: program.raw, to: directory.raw, type: BPF_CGROUP_SOCK_OPS)
+        let link = try BPF.link(program: program.raw, to: directory.raw, type: hook.attachType)
         try FileTree.remove(pin)
         try BPF.pin(link.raw, at: pin)
     }
 
     private static func prefixes(in maps: SteeringMaps) throws(SystemError) -> Set<IPPrefix> {
-        let capacity = Int(try BPF.info(ofMap: maps[.prefixes]).max_entries)
         var prefixes: Set<IPPrefix> = []
-        for key in try BPF.keys(map: maps[.prefixes], empty: nm_prefix_key(), limit: capacity) {
+        for key in try BPF.keys(map: maps[.prefixes], empty: nm_prefix_key()) {
             if let family = try BPF.lookup(map: maps[.prefixes], key: key, empty: UInt32(0)),
                 let prefix = IPPrefix(key, family: family)
             {
@@ -157,6 +165,14 @@ package final class Steering: Sendable {
             }
         }
         return prefixes
+    }
+
+    /// Changes what the programs read of `nm_settings`.
+    func changeSettings(_ state: inout State, _ change: (inout nm_settings) -> Void) throws(SystemError) {
+        var settings = state.settings
+        change(&settings)
+        try BPF.update(map: self.maps[.settings], key: UInt32(0), value: settings)
+        state.settings = settings
     }
 
     // MARK: Data plane
@@ -171,7 +187,18 @@ package final class Steering: Sendable {
         return OriginalDestination(address: value.address.socketAddress, workloadKey: value.workload)
     }
 
-    /// Makes an application see `client` as its peer; call it on a socket before connecting it to the application.
+    /// For whom the connection behind a socket is that an inbound listener accepted; nil when it was not steered there
+    /// (refuse it). Data plane.
+    package func inboundOrigin(of fd: CInt) -> InboundOrigin? {
+        var value = nm_socket()
+        guard withUnsafePointer(to: fd, { bpf_map_lookup_elem(self.maps.sockets, $0, &value) }) == 0,
+            value.kind == UInt32(NM_SOCKET_INBOUND)
+        else { return nil }
+        return InboundOrigin(workloadKey: value.workload, sourceKey: value.source == 0 ? nil : value.source)
+    }
+
+    /// Makes an application see `client` as its peer; call it on a socket before connecting it to the application. In a
+    /// shared namespace the mark also is what makes the connection pass.
     /// Data plane.
     ///
     /// - Returns: whether the kernel took it; if not, the application would see the proxy.
@@ -188,5 +215,9 @@ extension nm_config {
         self.init()
         self.outbound_port = configuration.outboundPort
         self.inbound_port = configuration.inboundPort
+        // Telling the subflows of an MPTCP socket takes the kernel's type information.
+        if FileTree.exists("/sys/kernel/btf/vmlinux"), FileTree.exists("/proc/sys/net/mptcp/enabled") {
+            self.flags |= UInt32(NM_CONFIG_MULTIPATH)
+        }
     }
 }

@@ -18,6 +18,20 @@ package struct SteeringConfiguration: Sendable {
         package var prefixes: UInt32 = 4_096
         /// Enrolled workloads.
         package var workloads: UInt32 = 1_024
+        /// Ports that workloads listen on in shared namespaces. Beyond them a port is reached by nobody.
+        package var ports: UInt32 = 4_096
+        /// Excluded prefixes of all workloads and of single ones together, and as many excluded ports.
+        package var exclusions: UInt32 = 4_096
+        /// Addresses of workloads with a namespace of their own.
+        package var addresses: UInt32 = 8_192
+        /// Open connections that reach their server without the proxy. Beyond them connections take the proxy.
+        package var direct: UInt32 = 65_536
+        /// Cached verdicts of the direct path.
+        package var verdicts: UInt32 = 16_384
+        /// Servers of the direct path whose connections are counted.
+        package var loads: UInt32 = 8_192
+        /// Bytes of the event ring, a power of two and at least 4096. Beyond them events are lost and counted.
+        package var eventBytes: UInt32 = 1_048_576
 
         package init() {}
     }

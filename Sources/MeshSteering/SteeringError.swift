@@ -15,7 +15,7 @@ package struct SteeringError: Error, Equatable, CustomStringConvertible {
         case attach
         /// Somebody else's exclusive program is in the way.
         case foreignProgram
-        /// The cgroup or namespace is enrolled already, contains an enrolled one or lies inside one.
+        /// The cgroup is in use already, or contains one that is, or lies inside one; or a namespace's workloads disagree.
         case conflict
         /// No workload with this key.
         case unknownWorkload

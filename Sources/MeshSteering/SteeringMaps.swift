@@ -10,6 +10,7 @@ final class SteeringMaps: Sendable {
         case abi = "nm_abi"
         case counters = "nm_counters"
         case settings = "nm_settings"
+        case totals = "nm_totals"
         case sockets = "nm_sockets"
         case origins = "nm_origins"
         case proxied = "nm_proxied"
@@ -17,6 +18,8 @@ final class SteeringMaps: Sendable {
         case workloads = "nm_workloads"
         case namespaces = "nm_namespaces"
         case ports = "nm_ports"
+        case lostPorts = "nm_lost_ports"
+        case failOpen = "nm_fail_open"
         case excludedPrefixes = "nm_excluded_prefixes"
         case excludedPorts = "nm_excluded_ports"
         case local = "nm_local"
@@ -63,6 +66,8 @@ final class SteeringMaps: Sendable {
     static func unpinned() throws(SteeringError) -> SteeringMaps {
         var capacities = SteeringConfiguration.Capacities()
         capacities.flows = 64
+        capacities.direct = 64
+        capacities.verdicts = 64
         return try Self.create(capacities) { _, _ throws(SystemError) in }
     }
 
@@ -72,6 +77,9 @@ final class SteeringMaps: Sendable {
         let sizes: [Name: UInt32] = [
             .origins: capacities.flows, .proxied: capacities.flows, .prefixes: capacities.prefixes,
             .namespaces: capacities.workloads, .listeners: capacities.workloads, .enrolled: capacities.workloads,
+            .failOpen: capacities.workloads, .ports: capacities.ports, .excludedPrefixes: capacities.exclusions,
+            .excludedPorts: capacities.exclusions, .local: capacities.addresses, .direct: capacities.direct,
+            .verdicts: capacities.verdicts, .loads: capacities.loads, .events: capacities.eventBytes,
         ]
         var maps: [String: Map] = [:]
         let resize = Dictionary(uniqueKeysWithValues: sizes.map { ($0.key.rawValue, $0.value) })

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CLibBPF
+import CMeshABI
 import Glibc
 import MeshLinux
 import MeshModel
@@ -61,8 +62,11 @@ extension KernelTests {
         }
 
         private func linkIDs(_ sandbox: Sandbox) throws -> [UInt32] {
-            try Hook.allCases.map { hook in
-                let pin = sandbox.steering.layout.workload(sandbox.workload.id) + "/" + hook.rawValue
+            let layout = sandbox.steering.layout
+            let names = try FileTree.names(in: layout.workload(sandbox.workload.id)) ?? []
+            let cookie = try sandbox.inside.cookie()
+            return try (names.map { layout.workload(sandbox.workload.id) + "/" + $0 } + [layout.namespace(cookie)]).map
+            { pin in
                 guard let link = try BPF.open(pinned: pin) else { throw SystemError(call: "bpf", errno: ENOENT) }
                 return try BPF.info(ofLink: link.raw).id
             }
@@ -227,18 +231,11 @@ extension KernelTests {
             try Sandbox.run { sandbox in
                 let listener = try sandbox.outboundListener()
                 try BPF.update(
-                    map: sandbox.steering.maps[.workloads], key: sandbox.workload.id, value: InactiveWorkload())
+                    map: sandbox.steering.maps[.workloads], key: sandbox.workload.id, value: nm_workload())
                 #expect(try sandbox.application().connectError("240.240.0.1:80") == ECONNREFUSED)
                 #expect(sandbox.counter(.inactiveRefused) == 1)
                 _ = listener
             }
         }
     }
-}
-
-/// `struct nm_workload`, all zero.
-private struct InactiveWorkload {
-    let words: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0, 0)
-    let more: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0, 0)
-    let last: UInt32 = 0
 }

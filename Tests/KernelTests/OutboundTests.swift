@@ -86,7 +86,7 @@ extension KernelTests {
             }
         }
 
-        @Test func nativeIPv6InsideTheMeshIsRefusedAndOutsideUntouched() throws {
+        @Test func nativeIPv6IsRefusedByAProxyWithoutIt() throws {
             try Sandbox.run { sandbox in
                 let server = try sandbox.stranger(family: AF_INET6)
                 try server.listen("[fd01::1]:8080")

@@ -12,12 +12,12 @@ struct ABITests {
         // The kernel sees `size` bytes; a Swift stride beyond that would read past them in arrays.
         #expect(MemoryLayout<nm_config>.size == 16)
         #expect(MemoryLayout<nm_endpoint>.size == 20)
-        #expect(MemoryLayout<nm_workload>.size == 176)
+        #expect(MemoryLayout<nm_workload>.size == 304)
         #expect(MemoryLayout<nm_socket>.size == 32)
         #expect(MemoryLayout<nm_flow_key>.size == 48)
         #expect(MemoryLayout<nm_flow_value>.size == 24)
         #expect(MemoryLayout<nm_prefix_key>.size == 20)
-        #expect(MemoryLayout<nm_settings>.size == 24)
+        #expect(MemoryLayout<nm_settings>.size == 16)
         #expect(MemoryLayout<nm_direct_flow>.size == 64)
         #expect(MemoryLayout<nm_exclusion_key>.size == 24)
         #expect(MemoryLayout<nm_excluded_port>.size == 8)
@@ -54,6 +54,7 @@ struct ABITests {
     @Test func everyHookHasAProgram() {
         let programs: [EmbeddedProgram] = [
             .connect4, .connect6, .getpeername4, .getpeername6, .workloadSockops, .proxySockops, .inbound, .maps,
+            .probeSockops, .guard4, .guard6, .getsockopt,
         ]
         for program in programs { #expect(program.object.prefix(4) == [0x7f, 0x45, 0x4c, 0x46], "\(program.name)") }
     }

@@ -12,7 +12,7 @@
 #define NM_ABI_VERSION 2
 
 /* Addresses of one workload that its own connects never leave for the proxy. */
-#define NM_OWN_ADDRESSES 8
+#define NM_OWN_ADDRESSES 16
 
 /* Endpoints that one verdict of the direct path chooses from; a destination with more of them stays on the proxy. */
 #define NM_TARGETS 8
@@ -28,10 +28,12 @@
 #define NM_WORKLOAD_EXCLUSIONS 8    /* has exclusions of its own */
 #define NM_WORKLOAD_GUARDED 16	    /* an ancestor cgroup carries the guard: what is left alone has to be marked */
 #define NM_WORKLOAD_ACCELERATED 32  /* may join a socket map with another such workload */
+#define NM_WORKLOAD_ORIGINAL 64	    /* SO_ORIGINAL_DST is answered: what it accepts is marked */
 
 /* nm_namespace.flags */
-#define NM_NAMESPACE_FAIL_OPEN 1 /* without a listening proxy, SYNs go where they would go without nodemesh */
-#define NM_NAMESPACE_SHARED 2	 /* only ports in nm_ports are steered */
+#define NM_NAMESPACE_SHARED 1	  /* only ports in nm_ports are steered */
+#define NM_NAMESPACE_EXCLUSIONS 2 /* a workload in it has inbound ports excluded */
+#define NM_NAMESPACE_IPV6 4	  /* its listeners take IPv6 */
 
 /* nm_socket.kind */
 #define NM_SOCKET_DIALLED 1 /* a workload's captured socket: what its application dialled */
@@ -40,6 +42,7 @@
 #define NM_SOCKET_INBOUND 4 /* a connection the inbound listener accepted: for whom it is, and perhaps of whom */
 #define NM_SOCKET_DIRECT 5  /* a workload's socket on the direct path: what its application dialled */
 #define NM_SOCKET_LEFT 6    /* looked at and left alone; only below a guard */
+#define NM_SOCKET_ACCEPTED 7 /* accepted without the proxy; only where SO_ORIGINAL_DST is answered */
 
 /* nm_direct_flow.kind: why a connection reaches its server without the proxy in between. */
 #define NM_FLOW_DIRECT 1 /* a cached verdict allows it */
@@ -50,12 +53,16 @@
 #define NM_FLOW_CONNECTING 0
 #define NM_FLOW_ESTABLISHED 1
 
+/* nm_config.flags */
+#define NM_CONFIG_SHARED 1    /* inbound: several workloads may live in the namespace, and others */
+#define NM_CONFIG_MULTIPATH 2 /* the kernel can tell MPTCP subflows (it has BTF) */
+
 /* Read-only configuration of a program, set before it is loaded. */
 struct nm_config {
 	__u64 netns;	     /* inbound: cookie of the namespace it is attached to */
 	__u16 outbound_port; /* where the proxy takes captured connects, on 127.0.0.1 and ::1 of each namespace */
 	__u16 inbound_port;  /* where it takes inbound connections */
-	__u32 pad;
+	__u32 flags;	     /* NM_CONFIG_* */
 };
 
 struct nm_endpoint {
@@ -72,10 +79,14 @@ struct nm_abi {
 
 /* nm_settings: what nodemeshd changes while programs run. */
 struct nm_settings {
-	__u32 flags;	   /* NM_SETTING_* */
-	__u32 generation;  /* of the policies; a verdict of another one does not count */
-	__u64 direct_open; /* entries of nm_direct, counted by the programs */
-	__u64 direct_limit; /* from here on connections stay on the proxy */
+	__u32 flags;	    /* NM_SETTING_* */
+	__u32 generation;   /* of the policies; a verdict of another one does not count */
+	__u64 direct_limit; /* direct connections from which on more of them stay on the proxy */
+};
+
+/* nm_totals: what the programs count for themselves. */
+struct nm_totals {
+	__u64 direct_open; /* entries of nm_direct of kind NM_FLOW_DIRECT */
 };
 
 /* nm_workloads: storage of the cgroup a program is attached to. */
@@ -109,6 +120,7 @@ struct nm_flow_key {
 	__u32 pad;
 };
 
+#define NM_FLOW_KEPT 0x80000000 /* nm_origins: a bit of `workload`; getpeername() needs the record as long as the socket */
 struct nm_flow_value {
 	struct nm_endpoint address; /* nm_origins: original destination; nm_proxied: real client, port 0 if unknown */
 	__u32 workload;		    /* nm_origins: the client's; nm_proxied: the server's, 0 if unknown */
@@ -200,10 +212,18 @@ struct nm_port_key {
 	__u32 pad2;
 };
 
+/*
+ * An entry whose `listeners` is 0 owns nothing. Programs only add and subtract: nodemeshd deletes, so that no entry goes
+ * while one of two listeners lives.
+ */
+#define NM_PORT_FOUND 0x80000000 /* a bit of `listeners`: nodemeshd found one that listened before the programs watched */
 struct nm_port {
-	__u32 workload; /* nm_workload.key */
-	__u32 pad;
+	__u32 workload;	 /* nm_workload.key */
+	__u32 listeners; /* that the programs saw begin to listen */
 };
+
+/* nm_lost_ports: one bit per port that did not fit in nm_ports; whoever dials one is refused. */
+#define NM_LOST_PORT_WORDS 1024
 
 /* nm_local: addresses of workloads with a namespace of their own. */
 struct nm_local_key {
@@ -299,7 +319,8 @@ enum nm_reason {
 _Static_assert(sizeof(struct nm_config) == 16, "nm_config");
 _Static_assert(sizeof(struct nm_endpoint) == 20, "nm_endpoint");
 _Static_assert(sizeof(struct nm_abi) == 8, "nm_abi");
-_Static_assert(sizeof(struct nm_settings) == 24, "nm_settings");
+_Static_assert(sizeof(struct nm_settings) == 16, "nm_settings");
+_Static_assert(sizeof(struct nm_totals) == 8, "nm_totals");
 _Static_assert(sizeof(struct nm_workload) == 48 + 16 * NM_OWN_ADDRESSES, "nm_workload");
 _Static_assert(sizeof(struct nm_socket) == 32, "nm_socket");
 _Static_assert(sizeof(struct nm_flow_key) == 48, "nm_flow_key");

@@ -9,6 +9,19 @@
 
 #define NM_LOOPBACK4 bpf_htonl(0x7f000001)
 
+/*
+ * Loads one 32-bit field at a constant offset. The compiler would merge the loads of two branches into one through a
+ * computed pointer, which the verifier refuses for contexts and sockets.
+ */
+#define NM_READ(object, type, field)                                                                                   \
+	({                                                                                                             \
+		__u32 nm_value;                                                                                        \
+		asm volatile("%[value] = *(u32 *)(%[base] + %[offset])"                                                \
+			     : [value] "=r"(nm_value)                                                                  \
+			     : [base] "r"(object), [offset] "i"(__builtin_offsetof(type, field)));                     \
+		nm_value;                                                                                              \
+	})
+
 static __always_inline void nm_set_ip4(__u32 ip[4], __u32 ip4)
 {
 	ip[0] = 0;
@@ -33,4 +46,12 @@ static __always_inline int nm_means_localhost(const __u32 ip[4])
 	if (nm_is_ip4(ip))
 		return !ip[3] || (ip[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
 	return !ip[0] && !ip[1] && !ip[2] && (!ip[3] || ip[3] == bpf_htonl(1));
+}
+
+/* 127.0.0.1 or ::1, where the proxy takes captured connects. */
+static __always_inline int nm_is_capture_address(const __u32 ip[4])
+{
+	if (nm_is_ip4(ip))
+		return ip[3] == NM_LOOPBACK4;
+	return !ip[0] && !ip[1] && !ip[2] && ip[3] == bpf_htonl(1);
 }

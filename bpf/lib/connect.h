@@ -9,7 +9,12 @@
 
 #include "addr.h"
 #include "config.h"
+#include "event.h"
+#include "exclusion.h"
 #include "maps.h"
+#include "own.h"
+#include "ports.h"
+#include "prefix.h"
 #include "reason.h"
 
 #define NM_SOL_SOCKET 1
@@ -20,39 +25,30 @@
 #define NM_PROCEED 1
 
 enum nm_route {
-	NM_ROUTE_DIRECT,
+	NM_ROUTE_LEAVE,	  /* go where the application wants */
 	NM_ROUTE_REFUSE,
-	NM_ROUTE_CAPTURE,
+	NM_ROUTE_CAPTURE, /* go to the proxy */
+	NM_ROUTE_DIRECT,  /* go where `to` says now */
 };
 
-static __always_inline int nm_refuse(__u32 reason, int error)
+/* Not a connect for the mesh: nothing to count. */
+#define NM_UNTOUCHED NM_REASON_COUNT
+
+/* In a shared namespace the address does not tell whom a connect is for; the port does. */
+static __always_inline int nm_is_for_another(const struct nm_workload *workload, const struct nm_endpoint *to)
 {
-	nm_count(reason);
-	bpf_set_retval(-error);
-	return NM_ROUTE_REFUSE;
+	__u32 owner;
+
+	if (!(workload->flags & NM_WORKLOAD_SHARED))
+		return 0;
+	owner = nm_port_owner(workload->netns, to->port);
+	return owner && owner != workload->key;
 }
 
-static __always_inline int nm_in_mesh(const struct nm_endpoint *to)
+static __always_inline int nm_is_excluded(const struct nm_workload *workload, const struct nm_endpoint *to)
 {
-	struct nm_prefix_key key = { .length = 128 };
-
-	__u32 *family;
-
-	__builtin_memcpy(key.ip, to->ip, sizeof(key.ip));
-	family = bpf_map_lookup_elem(&nm_prefixes, &key);
-	/* A short IPv6 prefix covers the mapped IPv4 addresses only as numbers. */
-	return family && *family == (nm_is_ip4(to->ip) ? NM_FAMILY_IPV4 : NM_FAMILY_IPV6);
-}
-
-static __always_inline int nm_is_self(const struct nm_workload *workload, const struct nm_endpoint *to)
-{
-	for (__u32 i = 0; i < NM_OWN_ADDRESSES; i++) {
-		if (i >= workload->own_count)
-			break;
-		if (nm_same_ip(workload->own[i], to->ip))
-			return 1;
-	}
-	return 0;
+	return (nm_has_global_exclusions() && nm_excludes(to, 0)) ||
+	       ((workload->flags & NM_WORKLOAD_EXCLUSIONS) && nm_excludes(to, workload->key));
 }
 
 static __always_inline int nm_has_listener(const struct nm_workload *workload)
@@ -66,6 +62,14 @@ static __always_inline int nm_has_listener(const struct nm_workload *workload)
 	return 1;
 }
 
+static __always_inline int nm_takes_ipv6(const struct nm_workload *workload)
+{
+	__u64 netns = workload->netns;
+	struct nm_namespace *namespace = bpf_map_lookup_elem(&nm_namespaces, &netns);
+
+	return namespace && (namespace->flags & NM_NAMESPACE_IPV6);
+}
+
 /* The loopback listener cannot be reached through another device. */
 static __always_inline int nm_lift_device(struct bpf_sock_addr *ctx, struct bpf_sock *sk)
 {
@@ -76,55 +80,97 @@ static __always_inline int nm_lift_device(struct bpf_sock_addr *ctx, struct bpf_
 	return bpf_setsockopt(ctx, NM_SOL_SOCKET, NM_SO_BINDTODEVICE, &none, sizeof(none));
 }
 
-/*
- * Decides about a connect to `to`. Fails closed: inside the mesh, whatever cannot be captured is refused. Outside it
- * nothing is touched, not even when the workload's own state is missing.
- */
-static __always_inline int nm_route_connect(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
-					    const struct nm_endpoint *to)
+/* Notes on the socket what its application dialled, or that it was looked at. */
+static __always_inline int nm_mark(struct bpf_sock *sk, const struct nm_endpoint *to, __u32 workload, __u32 kind)
 {
-	struct nm_workload *workload = bpf_get_local_storage(&nm_workloads, 0);
+	struct nm_socket *meta = bpf_sk_storage_get(&nm_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!meta)
+		return -1;
+	meta->address = *to;
+	meta->workload = workload;
+	meta->source = 0;
+	meta->kind = kind;
+	return 0;
+}
+
+/*
+ * The reason for what happens to a connect to `to`. Fails closed: inside the mesh, whatever cannot be captured is
+ * refused. Outside it nothing is touched, not even when the workload's own state is missing.
+ */
+static __always_inline __u32 nm_decide(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+				       const struct nm_workload *workload, struct nm_endpoint *to)
+{
 	int own_port = to->port == nm_config.outbound_port || to->port == nm_config.inbound_port;
-	struct nm_socket *meta;
+
+	if (nm_means_localhost(to->ip))
+		return own_port ? NM_REASON_CAPTURE_PORT_REFUSED : NM_UNTOUCHED;
+	if (own_port && nm_is_self(workload, to->ip))
+		return NM_REASON_CAPTURE_PORT_REFUSED;
+	if (!nm_in_mesh(to) || nm_is_never_meshed(to))
+		return NM_UNTOUCHED;
+	if (!(workload->flags & NM_WORKLOAD_ACTIVE))
+		return NM_REASON_INACTIVE_REFUSED;
+	if (nm_is_self(workload, to->ip) && !nm_is_for_another(workload, to))
+		return NM_REASON_SELF_BYPASSED;
+	if (nm_is_excluded(workload, to))
+		return NM_REASON_OUTBOUND_EXCLUDED;
+	if ((workload->flags & NM_WORKLOAD_FAIL_OPEN) && !nm_has_listener(workload))
+		return NM_REASON_OUTBOUND_FAILED_OPEN;
+	/* The direct path would be taken here. */
+	if (!nm_is_ip4(to->ip) && !nm_takes_ipv6(workload))
+		return NM_REASON_IPV6_REFUSED;
+	if (nm_lift_device(ctx, sk))
+		return NM_REASON_DEVICE_REFUSED;
+	if (nm_mark(sk, to, workload->key, NM_SOCKET_DIALLED))
+		return NM_REASON_STORAGE_REFUSED;
+	return NM_REASON_CAPTURED;
+}
+
+static __always_inline void nm_tell(struct bpf_sock_addr *ctx, __u32 reason, __u32 workload,
+				    const struct nm_endpoint *to)
+{
+	struct nm_decision decision = {
+		.reason = reason, .workload = workload, .cookie = bpf_get_socket_cookie(ctx), .destination = *to
+	};
+
+	nm_announce(&decision);
+}
+
+static __always_inline int nm_refuse(struct bpf_sock_addr *ctx, __u32 reason, __u32 workload,
+				     const struct nm_endpoint *to)
+{
+	nm_tell(ctx, reason, workload, to);
+	bpf_set_retval(reason == NM_REASON_CAPTURE_PORT_REFUSED ? -EPERM : -ECONNREFUSED);
+	return NM_ROUTE_REFUSE;
+}
+
+static __always_inline int nm_route_connect(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+					    const struct nm_workload *workload, struct nm_endpoint *to)
+{
+	__u32 reason;
 
 	/* The socket may have been connected before: what it dialled then is history. */
 	bpf_sk_storage_delete(&nm_sockets, sk);
-
-	if (nm_means_localhost(to->ip))
-		return own_port ? nm_refuse(NM_REASON_CAPTURE_PORT_REFUSED, EPERM) : NM_ROUTE_DIRECT;
-	if (own_port && nm_is_self(workload, to))
-		return nm_refuse(NM_REASON_CAPTURE_PORT_REFUSED, EPERM);
-	if (!nm_in_mesh(to))
+	reason = nm_decide(ctx, sk, workload, to);
+	switch (reason) {
+	case NM_UNTOUCHED:
+		break;
+	case NM_REASON_CAPTURED:
+		nm_count(reason);
+		return NM_ROUTE_CAPTURE;
+	case NM_REASON_DIRECT:
+		nm_count(reason);
 		return NM_ROUTE_DIRECT;
-	if (!(workload->flags & NM_WORKLOAD_ACTIVE))
-		return nm_refuse(NM_REASON_INACTIVE_REFUSED, ECONNREFUSED);
-	if (nm_is_self(workload, to)) {
-		nm_count(NM_REASON_SELF_BYPASSED);
-		return NM_ROUTE_DIRECT;
+	case NM_REASON_SELF_BYPASSED:
+	case NM_REASON_OUTBOUND_EXCLUDED:
+	case NM_REASON_OUTBOUND_FAILED_OPEN:
+		if ((workload->flags & NM_WORKLOAD_GUARDED) && nm_mark(sk, to, workload->key, NM_SOCKET_LEFT))
+			return nm_refuse(ctx, NM_REASON_STORAGE_REFUSED, workload->key, to);
+		nm_tell(ctx, reason, workload->key, to);
+		break;
+	default:
+		return nm_refuse(ctx, reason, workload->key, to);
 	}
-	if ((workload->flags & NM_WORKLOAD_FAIL_OPEN) && !nm_has_listener(workload)) {
-		nm_count(NM_REASON_OUTBOUND_FAILED_OPEN);
-		return NM_ROUTE_DIRECT;
-	}
-	if (!nm_is_ip4(to->ip))
-		return nm_refuse(NM_REASON_IPV6_REFUSED, ECONNREFUSED);
-	if (nm_lift_device(ctx, sk))
-		return nm_refuse(NM_REASON_DEVICE_REFUSED, ECONNREFUSED);
-
-	meta = bpf_sk_storage_get(&nm_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!meta)
-		return nm_refuse(NM_REASON_STORAGE_REFUSED, ECONNREFUSED);
-	meta->address = *to;
-	meta->workload = workload->key;
-	meta->kind = NM_SOCKET_DIALLED;
-	nm_count(NM_REASON_CAPTURED);
-	return NM_ROUTE_CAPTURE;
-}
-
-/* The IPv4 source a captured connect should have, 0 for the kernel's choice. */
-static __always_inline __u32 nm_source4(void)
-{
-	struct nm_workload *workload = bpf_get_local_storage(&nm_workloads, 0);
-
-	return workload->source4;
+	return NM_ROUTE_LEAVE;
 }

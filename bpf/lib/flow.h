@@ -8,18 +8,7 @@
 #include "addr.h"
 #include "nodemesh_abi.h"
 
-/*
- * Loads one 32-bit field at a constant offset. The compiler would merge the loads of both branches below into one through
- * a computed pointer, which the verifier refuses for a context.
- */
-#define NM_LOAD(ops, field)                                                                                            \
-	({                                                                                                             \
-		__u32 nm_value;                                                                                        \
-		asm volatile("%[value] = *(u32 *)(%[base] + %[offset])"                                                \
-			     : [value] "=r"(nm_value)                                                                  \
-			     : [base] "r"(ops), [offset] "i"(__builtin_offsetof(struct bpf_sock_ops, field)));         \
-		nm_value;                                                                                              \
-	})
+#define NM_LOAD(ops, field) NM_READ(ops, struct bpf_sock_ops, field)
 
 struct nm_ends {
 	struct nm_endpoint local;

@@ -30,6 +30,13 @@ struct {
 } nm_settings SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct nm_totals);
+} nm_totals SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
@@ -84,6 +91,21 @@ struct {
 	__type(key, struct nm_port_key);
 	__type(value, struct nm_port);
 } nm_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, NM_LOST_PORT_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} nm_lost_ports SEC(".maps");
+
+/* Workloads, by key, whose inbound connections go on without a listening proxy. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u32);
+} nm_fail_open SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);

@@ -1,51 +1,77 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * cgroup/connect6 of a workload: an IPv4 destination in its IPv6 form is captured as connect4 would, a native IPv6
- * destination inside the mesh is refused. Fails closed.
+ * cgroup/connect6 of a workload: as connect4, for IPv6 sockets. An IPv4 destination in its IPv6 form goes to the listener
+ * on 127.0.0.1, a native one to that on ::1. Fails closed.
  */
 #include "connect.h"
+
+static __always_inline void nm_choose_source(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+					     const struct nm_workload *workload, int is_ip4)
+{
+	struct sockaddr_in6 address;
+
+	if (sk->src_ip6[0] || sk->src_ip6[1] || sk->src_ip6[2] || sk->src_ip6[3])
+		return;
+	__builtin_memset(&address, 0, sizeof(address));
+	address.sin6_family = NM_AF_INET6;
+	if (is_ip4) {
+		if (!workload->source4)
+			return;
+		nm_set_ip4(address.sin6_addr.s6_addr32, workload->source4);
+	} else {
+		if (!workload->source6[0])
+			return;
+		__builtin_memcpy(address.sin6_addr.s6_addr32, workload->source6, sizeof(workload->source6));
+	}
+	bpf_bind(ctx, (struct sockaddr *)&address, sizeof(address));
+}
+
+static __always_inline void nm_redirect(struct bpf_sock_addr *ctx, const __u32 ip[4], __u16 port)
+{
+	ctx->user_ip6[0] = ip[0];
+	ctx->user_ip6[1] = ip[1];
+	ctx->user_ip6[2] = ip[2];
+	ctx->user_ip6[3] = ip[3];
+	ctx->user_port = bpf_htons(port);
+}
 
 SEC("cgroup/connect6")
 int nm_connect6(struct bpf_sock_addr *ctx)
 {
+	struct nm_workload *workload = bpf_get_local_storage(&nm_workloads, 0);
 	struct nm_endpoint to = {};
+	__u32 loopback[4] = { 0, 0, 0, bpf_htonl(1) };
 	struct bpf_sock *sk = ctx->sk;
-	__u32 source;
 
 	if (ctx->protocol != IPPROTO_TCP)
 		return NM_PROCEED;
-	if (!sk) {
-		nm_refuse(NM_REASON_STORAGE_REFUSED, ECONNREFUSED);
-		return NM_REJECT;
-	}
 	to.ip[0] = ctx->user_ip6[0];
 	to.ip[1] = ctx->user_ip6[1];
 	to.ip[2] = ctx->user_ip6[2];
 	to.ip[3] = ctx->user_ip6[3];
 	to.port = bpf_ntohs(ctx->user_port);
-
-	switch (nm_route_connect(ctx, sk, &to)) {
-	case NM_ROUTE_DIRECT:
+	if (!sk) {
+		nm_refuse(ctx, NM_REASON_STORAGE_REFUSED, workload->key, &to);
+		return NM_REJECT;
+	}
+	switch (nm_route_connect(ctx, sk, workload, &to)) {
+	case NM_ROUTE_LEAVE:
 		return NM_PROCEED;
 	case NM_ROUTE_CAPTURE:
-		break;
+		if (nm_is_ip4(to.ip)) {
+			nm_choose_source(ctx, sk, workload, 1);
+			nm_set_ip4(loopback, NM_LOOPBACK4);
+		} else {
+			nm_choose_source(ctx, sk, workload, 0);
+		}
+		nm_redirect(ctx, loopback, nm_config.outbound_port);
+		return NM_PROCEED;
+	case NM_ROUTE_DIRECT:
+		nm_redirect(ctx, to.ip, to.port);
+		return NM_PROCEED;
 	default:
 		return NM_REJECT;
 	}
-
-	source = nm_source4();
-	if (source && !sk->src_ip6[0] && !sk->src_ip6[1] && !sk->src_ip6[2] && !sk->src_ip6[3]) {
-		struct sockaddr_in6 address;
-
-		__builtin_memset(&address, 0, sizeof(address));
-		address.sin6_family = NM_AF_INET6;
-		nm_set_ip4(address.sin6_addr.s6_addr32, source);
-		bpf_bind(ctx, (struct sockaddr *)&address, sizeof(address));
-	}
-	/* The other words already are ::ffff:. */
-	ctx->user_ip6[3] = NM_LOOPBACK4;
-	ctx->user_port = bpf_htons(nm_config.outbound_port);
-	return NM_PROCEED;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -5,7 +5,7 @@
 SEC("cgroup/getpeername4")
 int nm_getpeername4(struct bpf_sock_addr *ctx)
 {
-	struct nm_endpoint peer = {};
+	struct nm_endpoint local = {}, peer = {};
 	struct nm_endpoint *shown;
 	struct bpf_sock *sk = ctx->sk;
 
@@ -13,8 +13,10 @@ int nm_getpeername4(struct bpf_sock_addr *ctx)
 		return NM_DONE;
 	nm_set_ip4(peer.ip, ctx->user_ip4);
 	peer.port = bpf_ntohs(ctx->user_port);
-	shown = nm_shown_peer(sk, &peer);
-	/* An IPv6 address does not fit; none is carried to an IPv4 socket today. */
+	nm_set_ip4(local.ip, sk->src_ip4);
+	local.port = sk->src_port;
+	shown = nm_shown_peer(ctx, sk, &local, &peer);
+	/* An IPv6 client of an IPv4 application does not fit: it sees the proxy. */
 	if (!shown || !nm_is_ip4(shown->ip))
 		return NM_DONE;
 	ctx->user_ip4 = shown->ip[3];

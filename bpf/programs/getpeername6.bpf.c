@@ -5,7 +5,7 @@
 SEC("cgroup/getpeername6")
 int nm_getpeername6(struct bpf_sock_addr *ctx)
 {
-	struct nm_endpoint peer = {};
+	struct nm_endpoint local = {}, peer = {};
 	struct nm_endpoint *shown;
 	struct bpf_sock *sk = ctx->sk;
 
@@ -21,7 +21,12 @@ int nm_getpeername6(struct bpf_sock_addr *ctx)
 	peer.ip[2] = ctx->user_ip6[2];
 	peer.ip[3] = ctx->user_ip6[3];
 	peer.port = bpf_ntohs(ctx->user_port);
-	shown = nm_shown_peer(sk, &peer);
+	local.ip[0] = sk->src_ip6[0];
+	local.ip[1] = sk->src_ip6[1];
+	local.ip[2] = sk->src_ip6[2];
+	local.ip[3] = sk->src_ip6[3];
+	local.port = sk->src_port;
+	shown = nm_shown_peer(ctx, sk, &local, &peer);
 	if (!shown)
 		return NM_DONE;
 	ctx->user_ip6[0] = shown->ip[0];
