@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CMeshLinux
+import Glibc
 
 /// The kernel's clocks in nanoseconds.
 package enum Clock {
@@ -9,6 +10,13 @@ package enum Clock {
 
     /// Since the Unix epoch.
     package static var wall: UInt64 { nm_wall_clock() }
+
+    /// Since the machine started, sleep included (CLOCK_BOOTTIME).
+    package static var sinceBoot: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_BOOTTIME, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
 
     /// What the calling thread has used of its processor.
     package static var threadCPU: UInt64 { nm_thread_cpu_clock() }

@@ -41,6 +41,47 @@ enum BPF {
         try Self.info(fd, bpf_map_info())
     }
 
+    static func info(ofProgram fd: CInt) throws(SystemError) -> bpf_prog_info {
+        try Self.info(fd, bpf_prog_info())
+    }
+
+    /// Opens a loaded program; nil when it is gone.
+    static func program(id: UInt32) throws(SystemError) -> FileDescriptor? {
+        let result = bpf_prog_get_fd_by_id(id)
+        if result == -ENOENT { return nil }
+        return FileDescriptor(owning: try Self.check("bpf(PROG_GET_FD_BY_ID)", result))
+    }
+
+    /// The section name by which programs for a hook go.
+    static func name(of type: bpf_attach_type) -> String {
+        switch type {
+        case BPF_CGROUP_INET4_CONNECT: "cgroup/connect4"
+        case BPF_CGROUP_INET6_CONNECT: "cgroup/connect6"
+        case BPF_CGROUP_INET4_GETPEERNAME: "cgroup/getpeername4"
+        case BPF_CGROUP_INET6_GETPEERNAME: "cgroup/getpeername6"
+        case BPF_CGROUP_GETSOCKOPT: "cgroup/getsockopt"
+        case BPF_CGROUP_SOCK_OPS: "sockops"
+        case BPF_SK_LOOKUP: "sk_lookup"
+        default: "hook \(type.rawValue)"
+        }
+    }
+
+    static func name(ofMapType type: UInt32) -> String {
+        switch bpf_map_type(type) {
+        case BPF_MAP_TYPE_ARRAY: "ARRAY"
+        case BPF_MAP_TYPE_PERCPU_ARRAY: "PERCPU_ARRAY"
+        case BPF_MAP_TYPE_HASH: "HASH"
+        case BPF_MAP_TYPE_LRU_HASH: "LRU_HASH"
+        case BPF_MAP_TYPE_LPM_TRIE: "LPM_TRIE"
+        case BPF_MAP_TYPE_SK_STORAGE: "SK_STORAGE"
+        case BPF_MAP_TYPE_CGROUP_STORAGE: "CGROUP_STORAGE"
+        case BPF_MAP_TYPE_SOCKMAP: "SOCKMAP"
+        case BPF_MAP_TYPE_SOCKHASH: "SOCKHASH"
+        case BPF_MAP_TYPE_RINGBUF: "RINGBUF"
+        default: "type \(type)"
+        }
+    }
+
     private static func info<T>(_ fd: CInt, _ initial: T) throws(SystemError) -> T {
         var (value, size) = (initial, UInt32(MemoryLayout<T>.size))
         _ = try Self.check(
