@@ -104,7 +104,7 @@ let package = Package(
             name: "MeshAgent",
             dependencies: [
                 "MeshModel", "MeshAPI", "MeshLinux", "MeshSteering", "MeshTunnel", "MeshProxy", "MeshIdentity",
-                "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", log, lifecycle, signals, hummingbird, grpc,
+                "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", "MeshResources", log, lifecycle, signals, hummingbird, grpc,
                 grpcTransport, grpcProtobuf, protobuf, nio, nioTLS, x509, yams,
             ],
             swiftSettings: settings),

@@ -53,13 +53,17 @@ package struct NodeStatus: Codable, Sendable, Hashable {
     package var refusals: [String: UInt64]?
     /// Enrolments that wait for their cgroup, or cannot be made.
     package var waiting: Int?
+    /// What is wrong in enrolment files, with file and line.
+    package var enrolmentProblems: [String]?
 
     package init(
         node: String, version: String, startedAt: Date, trustDomain: String, isReady: Bool, problem: String? = nil,
         controlPlane: ControlPlane, certificate: CertificateSummary?, failMode: String, loops: Int,
         connectionsOpen: Int, workloads: Int, services: Int, meshPrefixes: [String], steering: [String: UInt64],
-        maps: [Map], canary: CanaryStatus? = nil, refusals: [String: UInt64]? = nil, waiting: Int? = nil
+        maps: [Map], canary: CanaryStatus? = nil, refusals: [String: UInt64]? = nil, waiting: Int? = nil,
+        enrolmentProblems: [String]? = nil
     ) {
+        self.enrolmentProblems = enrolmentProblems
         self.problem = problem
         self.canary = canary
         self.refusals = refusals

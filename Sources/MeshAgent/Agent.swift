@@ -18,9 +18,15 @@ import UnixSignals
 package struct Agent: Sendable {
     private let configuration: AgentConfiguration
     private let logger: Logger
+    private let reread: @Sendable () throws(ConfigurationError) -> AgentConfiguration
 
-    package init(configuration: AgentConfiguration) {
+    /// - Parameter reread: reads file and command line again, on SIGHUP.
+    package init(
+        configuration: AgentConfiguration,
+        reread: @escaping @Sendable () throws(ConfigurationError) -> AgentConfiguration
+    ) {
         self.configuration = configuration
+        self.reread = reread
         let level = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
         self.logger = Logger(label: "nodemeshd") { label in
             var handler = StreamLogHandler.standardError(label: label)
@@ -38,6 +44,8 @@ package struct Agent: Sendable {
         let credentials = try await self.join()
         let parts = try self.assemble(cgroup: cgroup, credentials: credentials)
         defer {
+            parts.watch.stop()
+            parts.events.close()
             parts.proxy.stop()
             parts.telemetry.accessLog?.close()
         }
@@ -129,7 +137,8 @@ package struct Agent: Sendable {
     private func assemble(cgroup: String, credentials: NodeCredentials) throws(AgentError) -> AgentParts {
         do {
             return try AgentParts(
-                configuration: self.configuration, cgroup: cgroup, credentials: credentials, logger: self.logger)
+                configuration: self.configuration, cgroup: cgroup, credentials: credentials, logger: self.logger,
+                reread: self.reread)
         } catch let error as AgentError {
             throw error
         } catch {

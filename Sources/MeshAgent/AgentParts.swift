@@ -19,9 +19,12 @@ struct AgentParts: Sendable {
     let certificates: CertificateManager
     let conductor: Conductor
     let inventory: Inventory
+    let events: EventHub
+    let watch: CgroupWatch
 
     init(
-        configuration: AgentConfiguration, cgroup: String, credentials: NodeCredentials, logger: Logger
+        configuration: AgentConfiguration, cgroup: String, credentials: NodeCredentials, logger: Logger,
+        reread: @escaping @Sendable () throws(ConfigurationError) -> AgentConfiguration
     ) throws {
         guard let controlPlane = configuration.controlPlane else { throw AgentError("controlPlane: missing") }
         let telemetry = try ConnectionTelemetry(accessLog: configuration.accessLog)
@@ -65,9 +68,11 @@ struct AgentParts: Sendable {
         }
         let addresses = try Self.nodeAddresses(configuration, towards: controlPlane.host)
         let trustDomain = credentials.trustDomain
+        let (events, names, watch) = (EventHub(), WorkloadNames(trustDomain: trustDomain), try CgroupWatch())
         let registry = WorkloadRegistry(
             store: EnrolmentStore(dataDirectory: configuration.dataDirectory), inspector: HostInspector(),
-            plane: KernelPlane(proxy: proxy, steering: steering, logger: logger), logger: logger
+            plane: KernelPlane(proxy: proxy, steering: steering, logger: logger), logger: logger, names: names,
+            watcher: watch.watcher
         ) { entries in
             await views.update(local: Self.identities(of: entries, trustDomain: trustDomain))
             control.setRegistration(
@@ -81,6 +86,7 @@ struct AgentParts: Sendable {
                     }))
         }
         let refusals = RefusalList()
+        let reloader = Reloader(configuration, logger: logger, read: reread) { _ in }
         self.telemetry = telemetry
         self.steering = steering
         self.proxy = proxy
@@ -89,9 +95,12 @@ struct AgentParts: Sendable {
         self.conductor = Conductor(
             news: news, trustDomain: trustDomain, registry: registry, views: views, certificates: certificates,
             refusals: refusals,
-            steering: steering, telemetry: telemetry, proxy: proxy, logger: logger)
+            steering: steering, telemetry: telemetry, proxy: proxy, watch: watch, reloader: reloader, logger: logger)
+        self.events = events
+        self.watch = watch
         self.inventory = Inventory(
-            settings: configuration, startedAt: Date(), loops: loops, proxy: proxy, steering: steering,
+            settings: configuration, reloader: reloader, events: events, startedAt: Date(), loops: loops, proxy: proxy,
+            steering: steering,
             registry: registry, views: views, control: control, certificateManager: certificates, refusals: refusals)
     }
 

@@ -44,12 +44,16 @@ struct Conductor: ServiceLifecycle.Service {
     let steering: Steering
     let telemetry: ConnectionTelemetry
     let proxy: Proxy
+    let watch: CgroupWatch
+    let reloader: Reloader
     let logger: Logger
 
     /// How long a restarted daemon waits for its control plane before it takes its workloads back without a view: they
     /// can then register, and their mesh connects are refused until the view comes.
     private static let patience = Duration.seconds(10)
     private static let pruning = Duration.seconds(1)
+    /// Kernel state that belongs to nobody is looked for once in so many rounds, which costs some calls per workload.
+    private static let kernelPruning = 10
     private static let drain = Duration.seconds(5)
 
     func run() async throws {
@@ -65,6 +69,7 @@ struct Conductor: ServiceLifecycle.Service {
                     }
                 }
                 group.addTask { await self.look() }
+                group.addTask { await self.followCgroups() }
                 group.addTask { await self.followHangup() }
             }
         }
@@ -82,18 +87,31 @@ struct Conductor: ServiceLifecycle.Service {
     private func look() async {
         await self.waitForView()
         guard !Task.isCancelled else { return }
+        do throws(SystemError) {
+            try self.watch.start(logger: self.logger)
+        } catch {
+            self.logger.error("cgroups cannot be watched", metadata: ["reason": "\(error)"])
+        }
         do throws(EnrolmentError) {
-            try await self.registry.restore()
+            try await self.registry.restore(files: self.reloader.files())
         } catch {
             self.logger.error("the workloads of the last run are not enrolled", metadata: ["reason": "\(error)"])
         }
+        var round = 0
         while !Task.isCancelled {
             await self.registry.prune()
             // For the metrics, which do not wait for the loops.
             _ = await self.proxy.statistics()
             // Otherwise it may be what keeps a workload of the last run from speaking in clear text.
-            if await self.registry.knowsAll { self.pruneKernel() }
+            if round % Self.kernelPruning == 0, await self.registry.knowsAll { self.pruneKernel() }
+            round += 1
             try? await Task.sleep(for: Self.pruning)
+        }
+    }
+
+    private func followCgroups() async {
+        for await change in self.watch.changes {
+            await self.registry.look(at: change.paths, everywhere: change.isEverywhere)
         }
     }
 
@@ -112,11 +130,13 @@ struct Conductor: ServiceLifecycle.Service {
         }
     }
 
-    /// SIGHUP: the access log was renamed away.
+    /// SIGHUP: the access log was renamed away, the configuration or an enrolment file has changed.
     private func followHangup() async {
         for await _ in await UnixSignalsSequence(trapping: .sighup) {
             self.telemetry.accessLog?.reopen()
             self.logger.info("reopened the access log")
+            self.reloader.reloadConfiguration()
+            await self.registry.reload(self.reloader.files())
         }
     }
 }

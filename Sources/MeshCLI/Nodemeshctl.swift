@@ -19,7 +19,7 @@ package struct Nodemeshctl: AsyncParsableCommand {
             EXIT STATUS
               0  success
               1  failed or refused; `explain`: not allowed; `status`: not ready;
-                 `check`: a required feature is missing
+                 `check`: a required feature is missing; `bpf status`: a link is defunct
               2  the command line is wrong
               3  nodemeshd or the control plane did not answer
               4  not found
@@ -40,7 +40,10 @@ package struct Nodemeshctl: AsyncParsableCommand {
         groupedSubcommands: [
             CommandGroup(
                 name: "This node",
-                subcommands: [CheckCommand.self, StatusCommand.self, ConnectionsCommand.self, ExplainCommand.self]),
+                subcommands: [
+                    CheckCommand.self, StatusCommand.self, ConnectionsCommand.self, EventsCommand.self,
+                    ExplainCommand.self, BPFCommand.self,
+                ]),
             CommandGroup(
                 name: "Mesh",
                 subcommands: [

@@ -77,7 +77,8 @@ package struct CgroupLocator: Sendable {
             return Unit(path: self.mount + path, isThere: FileTree.isDirectory(self.mount + path))
         }
         guard values["LoadState"] != "not-found" else {
-            throw Failure(description: "systemd knows no unit \(name); 'systemctl list-units' shows those that there are")
+            throw Failure(
+                description: "systemd knows no unit \(name); 'systemctl list-units' shows those that there are")
         }
         // It does not run: this is where it will.
         let parent = name.hasSuffix(".slice") ? nil : values["Slice"].map(String.init)

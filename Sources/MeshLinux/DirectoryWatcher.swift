@@ -63,8 +63,9 @@ package final class DirectoryWatcher: Sendable {
     /// - Returns: those that are not watched since they do not exist or there are too many.
     package func watchOnly(directories: Set<String>, files: Set<String>) -> Set<String> {
         let wanted = directories.union(files)
-        for path in self.watches.withLock({ Set($0.numbers.keys) }).subtracting(wanted) { self.unwatch(path) }
-        return wanted.filter { path in
+        let watched = self.watched
+        for path in watched.subtracting(wanted) { self.unwatch(path) }
+        return wanted.subtracting(watched).filter { path in
             do throws(SystemError) {
                 try directories.contains(path) ? self.watch(directory: path) : self.watch(file: path)
                 return false

@@ -40,4 +40,7 @@ package struct OSThread: ~Copyable, Sendable {
 
     /// Waits until the body has returned.
     package consuming func join() { pthread_join(self.handle, nil) }
+
+    /// Lets it run by itself; what it needs at its end it holds itself.
+    package consuming func detach() { pthread_detach(self.handle) }
 }

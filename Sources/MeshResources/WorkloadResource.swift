@@ -16,17 +16,12 @@ package struct WorkloadResource: Codable, Hashable, Sendable {
         package var weight: UInt32?
         /// Where it is, as `region/zone/subzone`; nil: where its node is.
         package var locality: String?
-        /// Enrolment only: absolute path below the cgroup v2 mount.
-        package var cgroup: String?
-        /// Enrolment only: path such as `/run/netns/web`.
-        package var networkNamespace: String?
-        /// Enrolment only: the ports that its application listens on.
-        @OmittedWhenEmpty package var ports: [UInt16]
+        /// Enrolment files only.
+        package var enrolment: Enrolment?
 
         package init(
             addresses: [String] = [], serviceAccount: String? = nil, node: String? = nil,
-            tunnel: TunnelProtocol? = nil, weight: UInt32? = nil, locality: String? = nil,
-            cgroup: String? = nil, networkNamespace: String? = nil, ports: [UInt16] = []
+            tunnel: TunnelProtocol? = nil, weight: UInt32? = nil, locality: String? = nil, enrolment: Enrolment? = nil
         ) {
             self.addresses = addresses
             self.serviceAccount = serviceAccount
@@ -34,9 +29,7 @@ package struct WorkloadResource: Codable, Hashable, Sendable {
             self.tunnel = tunnel
             self.weight = weight
             self.locality = locality
-            self.cgroup = cgroup
-            self.networkNamespace = networkNamespace
-            self.ports = ports
+            self.enrolment = enrolment
         }
     }
 

@@ -70,26 +70,31 @@ struct Serve: AsyncParsableCommand {
     private static let defaultFile = "/etc/nodemesh/nodemeshd.yaml"
 
     func run() async throws {
-        let configuration = try self.readConfiguration()
+        let configuration: AgentConfiguration
+        do throws(ConfigurationError) {
+            configuration = try self.readConfiguration()
+        } catch {
+            for problem in error.problems { Console.error("nodemeshd: \(problem)") }
+            throw ExitCode(2)
+        }
         do throws(AgentError) {
-            try await Agent(configuration: configuration).run()
+            let serve = self
+            try await Agent(
+                configuration: configuration,
+                reread: { () throws(ConfigurationError) in try serve.readConfiguration() }
+            ).run()
         } catch {
             Console.error("nodemeshd: \(error)")
             throw ExitCode(1)
         }
     }
 
-    private func readConfiguration() throws -> AgentConfiguration {
-        do {
-            return try ConfigurationReader.read(
-                file: try self.file(), flags: try self.flags(), hostName: ProcessInfo.processInfo.hostName)
-        } catch let error as ConfigurationError {
-            for problem in error.problems { Console.error("nodemeshd: \(problem)") }
-            throw ExitCode(2)
-        }
+    private func readConfiguration() throws(ConfigurationError) -> AgentConfiguration {
+        try ConfigurationReader.read(
+            file: try self.file(), flags: try self.flags(), hostName: ProcessInfo.processInfo.hostName)
     }
 
-    private func file() throws -> (name: String, text: String)? {
+    private func file() throws(ConfigurationError) -> (name: String, text: String)? {
         if self.configurationFile == nil, !FileManager.default.fileExists(atPath: Self.defaultFile) { return nil }
         let name = self.configurationFile ?? Self.defaultFile
         do {
@@ -99,7 +104,7 @@ struct Serve: AsyncParsableCommand {
         }
     }
 
-    private func flags() throws -> [(key: String, value: String)] {
+    private func flags() throws(ConfigurationError) -> [(key: String, value: String)] {
         var flags: [(key: String, value: String)] = []
         let single: [(String, String?)] = [
             ("node", self.node), ("controlPlane", self.controlPlane), ("caFingerprint", self.caFingerprint),
@@ -120,7 +125,7 @@ struct Serve: AsyncParsableCommand {
         return flags + self.nodeAddress.map { ("nodeAddresses", $0) }
     }
 
-    private func token() throws -> String? {
+    private func token() throws(ConfigurationError) -> String? {
         guard let path = self.joinTokenFile else { return self.joinToken }
         if self.joinToken != nil {
             throw ConfigurationError(problems: ["--join-token and --join-token-file: give one of them"])

@@ -73,4 +73,43 @@ import Testing
             #expect(error?.description.contains("unknown key") == false, "\(key)")
         }
     }
+
+    @Test func howANodeSteers() throws {
+        let configuration = try Self.read(
+            """
+            controlPlane: cp:1
+            failMode: open
+            excludePorts: [22, 53]
+            excludePrefixes: [10.9.0.0/16, "fd00::/8"]
+            excludeInboundPorts: 9100,9101
+            probeCgroups: [/system.slice/kubelet.service]
+            workloadsDirectory: /etc/w
+            directPath: off
+            redirectPeer: true
+            mapSizes: {flows: 1024, workloads: 100}
+            canaryInterval: 0
+            """)
+        #expect(configuration.failMode == .open)
+        #expect(configuration.excludePorts == [22, 53])
+        #expect(configuration.excludePrefixes.map(\.description) == ["10.9.0.0/16", "fd00::/8"])
+        #expect(configuration.excludeInboundPorts == [9100, 9101])
+        #expect(configuration.probeCgroups == ["/system.slice/kubelet.service"])
+        #expect(configuration.directPath == .off)
+        #expect(configuration.redirectPeer)
+        #expect(configuration.description["mapSizes"] == "flows=1024,workloads=100")
+        #expect(configuration.canaryInterval == 0)
+        #expect(try Self.read(flags: [("controlPlane", "a:1")]).probeCgroups == nil)
+        let flags = try Self.read(
+            "excludePorts: [22]\n", flags: [("controlPlane", "a:1"), ("excludePorts", "80"), ("excludePorts", "81")])
+        #expect(flags.excludePorts == [80, 81])
+    }
+
+    @Test(arguments: [
+        "failMode: half\n", "excludePorts: [0]\n", "excludePorts: [a]\n", "excludePrefixes: [10.0.0.0/40]\n",
+        "probeCgroups: [a/../b]\n", "directPath: on\n", "redirectPeer: perhaps\n", "mapSizes: {none: 100}\n",
+        "mapSizes: {flows: 1}\n", "mapSizes: [flows]\n", "canaryInterval: -1\n", "workloadsDirectory: w\n",
+    ])
+    func wrongSteering(_ text: String) {
+        #expect(throws: ConfigurationError.self) { try Self.read("controlPlane: cp:1\n" + text) }
+    }
 }

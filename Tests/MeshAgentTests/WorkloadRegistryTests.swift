@@ -20,13 +20,12 @@ import Testing
         #expect(fixture.announced.withLock { $0.last } == ["shop/web"])
     }
 
-    @Test func aSecondOneOfTheSameNameCgroupOrNamespaceIsRefused() async throws {
+    @Test func aSecondOneOfTheSameNameOrCgroupIsRefused() async throws {
         let fixture = try await Fixture.started()
         _ = try await fixture.registry.enrol(.named("web"))
         for request in [
             EnrolRequest.named("web", cgroup: "/cg/other"), .named("b", cgroup: "/cg/web"),
             .named("c", cgroup: "/cg/web/below"), .named("d", cgroup: "/cg"),
-            .named("e", cgroup: "/cg/e", namespace: "/ns/web"),
         ] {
             let error = await #expect(throws: EnrolmentError.self) { try await fixture.registry.enrol(request) }
             #expect(error?.code == .conflict, "\(request)")
@@ -145,6 +144,149 @@ import Testing
     }
 }
 
+/// Enrolments that wait, share, come from files or are restored.
+@Suite struct WorkloadWaitingTests {
+    @Test func whatIsToBeWaitedForComesBack() async throws {
+        let fixture = try await Fixture.started()
+        var request = EnrolRequest.named("web")
+        request.whenGone = "wait"
+        _ = try await fixture.registry.enrol(request)
+        fixture.inspector.missing.withLock { $0 = ["/cg/web"] }
+        await fixture.registry.look(at: ["/cg"], everywhere: false)
+        #expect(fixture.plane.attached.isEmpty)
+        #expect(await fixture.registry.allWaiting.map(\.isAbsent) == [true])
+        #expect(try fixture.store.load().map(\.name) == ["web"])
+        #expect(await fixture.registry.knowsAll)
+        fixture.inspector.missing.withLock { $0 = [] }
+        await fixture.registry.look(at: ["/other"], everywhere: false)
+        #expect(fixture.plane.attached.isEmpty)
+        await fixture.registry.look(at: ["/cg"], everywhere: false)
+        #expect(fixture.plane.attached == ["shop/web"])
+        #expect(await fixture.registry.allWaiting.isEmpty)
+    }
+
+    @Test func aCgroupWithoutProcessesIsGuardedUntilItHasOne() async throws {
+        let fixture = try await Fixture.started()
+        var request = EnrolRequest.named("web")
+        request.whenGone = "wait"
+        _ = try await fixture.registry.enrol(request)
+        fixture.inspector.missing.withLock { $0 = ["/cg/web"] }
+        await fixture.registry.prune()
+        fixture.inspector.missing.withLock { $0 = [] }
+        fixture.inspector.empty.withLock { $0 = ["/cg/web"] }
+        await fixture.registry.prune()
+        #expect(fixture.plane.guarded == ["/cg/web"])
+        #expect(await !fixture.registry.knowsAll)
+        fixture.inspector.empty.withLock { $0 = [] }
+        await fixture.registry.look(at: ["/cg/web/cgroup.events"], everywhere: false)
+        #expect(fixture.plane.attached == ["shop/web"])
+        #expect(fixture.plane.guarded.isEmpty)
+    }
+
+    @Test func severalInOneNamespaceShareIt() async throws {
+        let fixture = try await Fixture.started()
+        _ = try await fixture.registry.enrol(.named("web"))
+        #expect(fixture.plane.options("shop/web")?.isShared == false)
+        _ = try await fixture.registry.enrol(.named("api", namespace: "/ns/web"))
+        #expect(fixture.plane.options("shop/web")?.isShared == true)
+        #expect(fixture.plane.options("shop/api")?.isShared == true)
+    }
+
+    @Test func optionsReachTheKernel() async throws {
+        let fixture = try await Fixture.started()
+        var request = EnrolRequest.named("web")
+        request.failMode = "open"
+        request.excludedOutboundPorts = [53]
+        request.excludedInboundPorts = [22]
+        request.excludedPrefixes = ["10.0.0.0/8"]
+        request.answersOriginalDestination = true
+        request.accelerate = "sockmap"
+        _ = try await fixture.registry.enrol(request)
+        let options = try #require(fixture.plane.options("shop/web"))
+        #expect(options.failsOpen == true)
+        #expect(options.excludedOutboundPorts == [53])
+        #expect(options.excludedInboundPorts == [22])
+        #expect(options.excludedPrefixes.map(\.description) == ["10.0.0.0/8"])
+        #expect(options.answersOriginalDestination && options.isAccelerated)
+    }
+
+    @Test(arguments: ["failMode", "whenGone", "accelerate", "prefix", "port"])
+    func wrongOptionsAreRefused(_ what: String) async throws {
+        let fixture = try await Fixture.started()
+        var request = EnrolRequest.named("web")
+        switch what {
+        case "failMode": request.failMode = "ajar"
+        case "whenGone": request.whenGone = "maybe"
+        case "accelerate": request.accelerate = "warp"
+        case "prefix": request.excludedPrefixes = ["10.0.0.0/33"]
+        default: request.excludedOutboundPorts = [0]
+        }
+        let error = await #expect(throws: EnrolmentError.self) { try await fixture.registry.enrol(request) }
+        #expect(error?.code == .invalid)
+    }
+
+    @Test func theFormerFileIsTakenOver() async throws {
+        let fixture = try Fixture()
+        try AdminJSON.encoder.encode([EnrolRequest.named("web"), .named("api")])
+            .write(to: URL(filePath: fixture.directory + "/enrolments.json"))
+        try await fixture.registry.restore()
+        #expect(fixture.plane.attached == ["shop/api", "shop/web"])
+        #expect(!FileManager.default.fileExists(atPath: fixture.directory + "/enrolments.json"))
+        #expect(try fixture.store.load().count == 2)
+    }
+
+    private static func files(_ text: String) -> EnrolmentFiles {
+        var files = EnrolmentFiles()
+        files.read(text: text, path: "/w/a.yaml", locator: nil, mount: "/cg")
+        return files
+    }
+
+    private static func workload(_ name: String, _ more: String = "") -> String {
+        """
+        apiVersion: nodemesh.io/v1
+        kind: Workload
+        metadata: {name: \(name), namespace: shop}
+        spec: {cgroup: /\(name)\(more)}
+        ---
+
+        """
+    }
+
+    @Test func filesDeclareAndTakeBack() async throws {
+        let fixture = try Fixture()
+        try await fixture.registry.restore(files: Self.files(Self.workload("web") + Self.workload("api")))
+        #expect(fixture.plane.attached == ["shop/api", "shop/web"])
+        #expect(try fixture.store.load().isEmpty)
+        let error = await #expect(throws: EnrolmentError.self) {
+            try await fixture.registry.unenrol(WorkloadID(namespace: "shop", name: "api"))
+        }
+        #expect(error?.description.contains("/w/a.yaml:6") == true, "\(error?.description ?? "-")")
+        await fixture.registry.reload(Self.files(Self.workload("web", ", failMode: open")))
+        #expect(fixture.plane.attached == ["shop/web"])
+        #expect(fixture.plane.options("shop/web")?.failsOpen == true)
+    }
+
+    @Test func aFileThatHasBecomeWrongLetsGoOfNothing() async throws {
+        let fixture = try Fixture()
+        try await fixture.registry.restore(files: Self.files(Self.workload("web")))
+        await fixture.registry.reload(Self.files(Self.workload("web", ", cgruop: x")))
+        #expect(fixture.plane.attached == ["shop/web"])
+        let problems = await fixture.registry.fileProblems
+        #expect(problems.count == 1)
+        #expect(problems.first?.hasPrefix("/w/a.yaml:4: spec.cgruop: unknown field") == true, "\(problems)")
+        #expect(await !fixture.registry.knowsAll)
+    }
+
+    @Test func aFileWaitsForWhatIsNotThere() async throws {
+        let fixture = try Fixture()
+        fixture.inspector.missing.withLock { $0 = ["/cg/web"] }
+        try await fixture.registry.restore(files: Self.files(Self.workload("web")))
+        #expect(await fixture.registry.allWaiting.map(\.origin) == [.file("/w/a.yaml:1")])
+        let error = await #expect(throws: EnrolmentError.self) { try await fixture.registry.enrol(.named("web")) }
+        #expect(error?.code == .conflict)
+    }
+}
+
 private final class Fixture: Sendable {
     let directory: String
     let store: EnrolmentStore
@@ -187,9 +329,12 @@ private final class Fixture: Sendable {
 
 private final class FakeInspector: WorkloadInspector {
     let missing = Mutex<Set<String>>([])
+    /// Those without a process.
+    let empty = Mutex<Set<String>>([])
 
     func inspect(_ request: EnrolRequest) throws(EnrolmentError) -> InspectedWorkload {
         if self.missing.withLock({ $0.contains(request.cgroup) }) { throw EnrolmentError(.absent, "not there") }
+        if self.empty.withLock({ $0.contains(request.cgroup) }) { throw EnrolmentError(.empty, "no process") }
         guard let namespace = try? NetworkNamespace.ofProcess() else { throw EnrolmentError(.kernel, "no namespace") }
         let name = request.networkNamespace ?? request.cgroup.replacingOccurrences(of: "/cg/", with: "/ns/")
         return InspectedWorkload(
@@ -201,6 +346,10 @@ private final class FakeInspector: WorkloadInspector {
         text.utf8.reduce(14_695_981_039_346_656_037) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 }
     }
 
+    func isThere(_ workload: InspectedWorkload) -> Bool {
+        !self.missing.withLock { $0.contains(workload.cgroup.path) }
+    }
+
     func absence(of workload: InspectedWorkload, request: EnrolRequest) -> String? {
         self.missing.withLock { $0.contains(request.cgroup) } ? "it is gone" : nil
     }
@@ -208,15 +357,23 @@ private final class FakeInspector: WorkloadInspector {
 
 private final class FakePlane: WorkloadPlane {
     let refuses = Mutex(false)
-    private let names = Mutex<Set<String>>([])
-    var attached: [String] { self.names.withLock { $0.sorted() } }
+    private let names = Mutex<[String: SteeringOptions]>([:])
+    private let guards = Mutex<Set<String>>([])
+    var attached: [String] { self.names.withLock { $0.keys.sorted() } }
+    var guarded: [String] { self.guards.withLock { $0.sorted() } }
+    func options(_ name: String) -> SteeringOptions? { self.names.withLock { $0[name] } }
 
-    func attach(_ id: WorkloadID, key: UInt32, workload: InspectedWorkload) async throws(EnrolmentError) {
+    func attach(
+        _ id: WorkloadID, key: UInt32, workload: InspectedWorkload, options: SteeringOptions
+    ) async throws(EnrolmentError) {
         if self.refuses.withLock({ $0 }) { throw EnrolmentError(.kernel, "refused") }
-        self.names.withLock { _ = $0.insert(id.description) }
+        self.names.withLock { $0[id.description] = options }
     }
 
-    func detach(_ id: WorkloadID, key: UInt32) async { self.names.withLock { _ = $0.remove(id.description) } }
+    func detach(_ id: WorkloadID, key: UInt32) async { self.names.withLock { $0[id.description] = nil } }
+
+    func setGuard(_ cgroup: String) throws(EnrolmentError) { self.guards.withLock { _ = $0.insert(cgroup) } }
+    func removeGuard(_ cgroup: String) { self.guards.withLock { _ = $0.remove(cgroup) } }
 }
 
 extension EnrolRequest {

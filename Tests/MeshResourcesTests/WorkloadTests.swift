@@ -37,11 +37,40 @@ import Testing
 
     @Test func anEnrolmentFile() throws {
         let value = try self.decode(
-            "cgroup: /system.slice/db.service\nnetworkNamespace: /run/netns/db\nports: [5432]\nserviceAccount: pg",
+            """
+            cgroup: /system.slice/db.service
+            networkNamespace: /run/netns/db
+            serviceAccount: pg
+            weight: 2
+            whenGone: forget
+            failMode: open
+            originalDestination: true
+            accelerate: sockmap
+            exclude: {ports: [53], inboundPorts: [9100, 22], prefixes: [10.9.0.0/16, "fd00::/8"]}
+            """,
             usage: .enrolment)
-        #expect(value.spec.cgroup == "/system.slice/db.service")
-        #expect(value.spec.networkNamespace == "/run/netns/db")
-        #expect(value.spec.ports == [5432])
+        let enrolment = try #require(value.spec.enrolment)
+        #expect(enrolment.cgroup == "/system.slice/db.service")
+        #expect(enrolment.networkNamespace == "/run/netns/db")
+        #expect(value.spec.weight == 2)
+        #expect(enrolment.whenGone == "forget")
+        #expect(enrolment.failMode == "open")
+        #expect(enrolment.originalDestination == true)
+        #expect(enrolment.accelerate == "sockmap")
+        #expect(enrolment.excludePorts == [53])
+        #expect(enrolment.excludeInboundPorts == [9100, 22])
+        #expect(enrolment.excludePrefixes == ["10.9.0.0/16", "fd00::/8"])
+    }
+
+    @Test func aTemplateInAnEnrolmentFile() throws {
+        let value = try self.decode(
+            "unit: apps.slice\ntemplate: {pattern: 'app-(?<name>.+)', labels: {app: $name}, guard: false}",
+            usage: .enrolment)
+        let template = try #require(value.spec.enrolment?.template)
+        #expect(value.spec.enrolment?.unit == "apps.slice")
+        #expect(template.pattern == "app-(?<name>.+)")
+        #expect(template.labels == ["app": "$name"])
+        #expect(template.isGuarded == false)
     }
 
     @Test(arguments: [
@@ -74,10 +103,19 @@ import Testing
         ("cgroup: /a/../b", "spec.cgroup", "absolute path"),
         ("cgroup: /", "spec.cgroup", "absolute path"),
         ("cgroup: /a\nnode: n1", "spec.node", "static endpoint"),
-        ("cgroup: /a\nweight: 2", "spec.weight", "static endpoint"),
+        ("cgroup: /a\nunit: a.service", "spec.cgroup", "one of them"),
+        ("cgroup: /a\nweight: 0", "spec.weight", "from 1"),
+        ("cgroup: /a\nwhenGone: never", "spec.whenGone", "wait or forget"),
+        ("cgroup: /a\nfailMode: maybe", "spec.failMode", "closed or open"),
+        ("cgroup: /a\naccelerate: warp", "spec.accelerate", "sockmap"),
+        ("cgroup: /a\nexclude: {port: [1]}", "spec.exclude.port", "unknown field"),
+        ("cgroup: /a\nexclude: {prefixes: [10.0.0.0/33]}", "spec.exclude.prefixes[0]", "CIDR"),
+        ("cgroup: /a\ntemplate: {name: a}", "spec.template.pattern", "is required"),
+        ("cgroup: /a\nserviceAccount: b\ntemplate: {pattern: a}", "spec.serviceAccount", "of one workload"),
         ("cgroup: /a\nlocality: eu", "spec.locality", "static endpoint"),
-        ("cgroup: /a\nports: [0]", "spec.ports[0]", "from 1"),
-        ("cgroup: /a\nports: [1, 1]", "spec.ports[1]", "twice"),
+        ("cgroup: /a\nports: [80]", "spec.ports", "finds the ports"),
+        ("cgroup: /a\nexclude: {ports: [0]}", "spec.exclude.ports[0]", "from 1"),
+        ("cgroup: /a\nexclude: {ports: [1, 1]}", "spec.exclude.ports[1]", "twice"),
     ])
     func isRefusedInAnEnrolmentFile(_ spec: String, _ path: String, _ reason: String) {
         let found = problems(document("Workload", "nodemesh.io/v1", spec: spec), usage: .enrolment)

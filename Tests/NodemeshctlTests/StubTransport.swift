@@ -33,4 +33,15 @@ final class StubTransport: APITransport {
         case .failure(let failure): throw failure
         }
     }
+
+    func stream(
+        _ request: APIRequest, to endpoint: APIEndpoint, onLine: @Sendable (Data) async throws -> Void
+    ) async throws -> APIResponse? {
+        let response = try await self.send(request, to: endpoint)
+        guard (200..<300).contains(response.status) else { return response }
+        for line in response.body.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
+            try await onLine(Data(line))
+        }
+        return nil
+    }
 }

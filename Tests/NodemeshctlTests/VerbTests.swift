@@ -257,4 +257,88 @@ struct VerbTests {
         #expect(run.status == .success)
         #expect(run.output.contains("nodemesh-control  no answer\n"))
     }
+
+    private static let events = [
+        NodeEvent(
+            time: "2026-01-02T03:00:00.000001Z", kind: "decision", reason: "inactive_refused", workload: "shop/web",
+            identity: "spiffe://mesh.internal/ns/shop/sa/web", destination: "10.1.0.9:80"),
+        NodeEvent(
+            time: "2026-01-02T03:04:00.500000Z", kind: "directClosed", reason: "direct", workload: "shop/web",
+            target: "shop/api", targetIdentity: "spiffe://mesh.internal/ns/shop/sa/api", source: "10.1.0.2:4000",
+            destination: "240.240.0.1:80", close: "client", durationSeconds: 2, bytesSent: 5, bytesReceived: 6),
+    ]
+
+    private func eventLines() throws -> String {
+        try Self.events.map { try self.json($0) + "\n" }.joined()
+    }
+
+    @Test func eventsAreShownByName() async throws {
+        let stub = StubTransport(["node GET /v1/events": .response(200, try self.eventLines())])
+        let all = await CommandLineRun("events", transport: stub)
+        #expect(all.output.split(separator: "\n").count == 3)
+        #expect(all.output.contains("inactive_refused  shop/web"))
+        #expect(all.output.contains("client, 2s, 5 B sent, 6 B received"))
+        let lines = await CommandLineRun("events -o json", transport: stub)
+        #expect(lines.output == (try self.eventLines()))
+    }
+
+    @Test(arguments: [
+        ("--workload shop/api", 1), ("--workload shop/web", 2), ("--identity mesh.internal/ns/shop/sa/api", 1),
+        ("--identity spiffe://mesh.internal/ns/shop/sa/web", 1), ("--reason direct,captured", 1), ("--since 2m", 1),
+        ("--since 1h", 2), ("--workload shop/web --reason captured", 0),
+    ])
+    func eventsAreFiltered(_ options: String, _ count: Int) async throws {
+        let lines = try self.eventLines()
+        let stub = StubTransport([
+            "node GET /v1/events": .response(200, lines),
+            "node GET /v1/events?follow=true": .response(200, "\n" + lines),
+        ])
+        let run = await CommandLineRun("events -o json \(options)", transport: stub)
+        #expect(run.output.split(separator: "\n").count == count)
+        let live = await CommandLineRun("events --follow \(options)", transport: stub)
+        #expect(live.output.split(separator: "\n").count == (count == 0 ? 0 : count + 1), "\(live.output)")
+    }
+
+    @Test func aRefusedStreamIsExplained() async throws {
+        let stub = StubTransport([
+            "GET /v1/events?follow=true": .response(503, "{\"error\":\"too many read\",\"problems\":[]}")
+        ])
+        let run = await CommandLineRun("events -f", transport: stub)
+        #expect(run.status == .failed)
+        #expect(run.error.contains("too many read"))
+    }
+
+    @Test func defunctLinksFailTheStatus() async throws {
+        var summary = BPFSummary(
+            programs: [
+                .init(
+                    name: "nm_connect4", id: 7, tag: "0a", hook: "connect4", jitedBytes: 2048,
+                    verifiedInstructions: 900, runs: 4, runNanoseconds: 400, loadedAt: nil)
+            ],
+            links: [.init(pin: "/p", hook: "connect4", target: "/sys/fs/cgroup/a", program: 7, isAttached: true)],
+            maps: [.init(name: "nm_ports", type: "hash", id: 1, entries: 80, capacity: 100, memoryBytes: 4096)])
+        let whole = await CommandLineRun(
+            "bpf status", transport: StubTransport(["node GET /v1/bpf": .response(200, try self.json(summary))]))
+        #expect(whole.status == .success)
+        #expect(whole.output.contains("900 insns") && whole.output.contains("100 ns") && whole.output.contains("80 %"))
+        summary.links[0].isAttached = false
+        let broken = await CommandLineRun(
+            "bpf status -o wide", transport: StubTransport(["node GET /v1/bpf": .response(200, try self.json(summary))])
+        )
+        #expect(broken.status == .failed)
+        #expect(broken.output.contains("defunct"))
+    }
+
+    @Test func uncapturedConnectionsAreListed() async throws {
+        let list = [
+            UncapturedConnection(
+                workload: "shop/web", direction: "outbound", local: "10.1.0.2:4", remote: "10.1.0.3:80",
+                state: "established", reason: "before_enrolment")
+        ]
+        let stub = StubTransport(["node GET /v1/connections/uncaptured": .response(200, try self.json(list))])
+        let run = await CommandLineRun("connections --uncaptured", transport: stub)
+        #expect(run.output.contains("before enrolment"))
+        let other = await CommandLineRun("connections --uncaptured --workload shop/api", transport: stub)
+        #expect(other.error == "Every connection of shop/api is captured.\n")
+    }
 }

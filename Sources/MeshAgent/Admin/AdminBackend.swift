@@ -9,6 +9,13 @@ package protocol AdminBackend: Sendable {
     func workloads() async -> [EnrolledWorkload]
     func enrol(_ request: EnrolRequest) async throws(EnrolmentError) -> EnrolledWorkload
     func unenrol(_ id: WorkloadID) async throws(EnrolmentError)
+    func templates() async -> [TemplateSummary]
+    func enrol(_ template: EnrolTemplate) async throws(EnrolmentError) -> TemplateSummary
+    func unenrol(template: String) async throws(EnrolmentError)
+    /// Kept events and, with `follow`, those that come; nil when too many listen.
+    func events(follow: Bool) -> (history: [NodeEvent], subscription: EventHub.Subscription?)?
+    func bpf() async -> BPFSummary
+    func uncaptured() async -> [UncapturedConnection]
     func connections() async -> [ConnectionSummary]
     func services() async -> [ServiceSummary]
     func certificates() async -> [CertificateSummary]

@@ -10,7 +10,7 @@ import NIOCore
 /// The daemon's admin API: HTTP/JSON on a Unix socket that only root can open.
 package enum AdminRoutes {
     /// A request body larger than this is refused.
-    private static let maximumBody = 256 * 1024
+    static let maximumBody = 256 * 1024
 
     package static func router(_ backend: any AdminBackend) -> Router<BasicRequestContext> {
         let router = Router()
@@ -37,6 +37,8 @@ package enum AdminRoutes {
             try await backend.unenrol(id)
             return Response(status: .noContent)
         }
+        Self.addTemplates(to: router, backend)
+        Self.addKernel(to: router, backend)
         router.get("/v1/explain") { request, _ in
             guard let source = request.uri.queryParameters["source"],
                 let destination = request.uri.queryParameters["destination"]
@@ -90,7 +92,7 @@ struct JSONErrors<Context: RequestContext>: RouterMiddleware {
 
     private static func status(of code: EnrolmentError.Code) -> HTTPResponse.Status {
         switch code {
-        case .invalid, .absent: .badRequest
+        case .invalid, .absent, .empty: .badRequest
         case .conflict: .conflict
         case .notFound: .notFound
         case .kernel, .storage: .internalServerError

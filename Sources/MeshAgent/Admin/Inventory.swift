@@ -9,6 +9,8 @@ import MeshSteering
 /// Answers the admin API from the running parts.
 struct Inventory: AdminBackend {
     let settings: AgentConfiguration
+    let reloader: Reloader
+    let events: EventHub
     let startedAt: Date
     let loops: Int
     let proxy: Proxy
@@ -22,22 +24,26 @@ struct Inventory: AdminBackend {
     func status() async -> NodeStatus {
         let snapshot = await self.views.snapshot
         let connection = self.control.status
+        let problem = await self.problem()
+        let steering = self.steering.counters()
         return NodeStatus(
             node: self.settings.node, version: Version.text, startedAt: self.startedAt,
-            trustDomain: snapshot?.settings.trustDomain ?? "", isReady: await self.problem() == nil,
+            trustDomain: snapshot?.settings.trustDomain ?? "", isReady: problem == nil, problem: problem,
             controlPlane: .init(
                 address: self.settings.controlPlane?.description ?? "", isConnected: connection.isConnected,
                 viewAgeSeconds: connection.lastConfirmed.map { max(0, -$0.timeIntervalSinceNow) },
                 lastError: connection.lastError),
             certificate: self.control.certificateSummary,
-            failMode: self.settings.failMode.rawValue, loops: self.loops,
+            failMode: self.reloader.configuration.failMode.rawValue, loops: self.loops,
             connectionsOpen: await self.proxy.statistics().connections,
             workloads: await self.registry.all.count, services: snapshot?.serviceCount ?? 0,
             meshPrefixes: snapshot?.settings.prefixes.map(\.description) ?? [],
-            steering: self.steering.counters(),
+            steering: steering,
             maps: self.steering.mapStatus().map {
                 NodeStatus.Map(name: $0.name, entries: $0.entries, capacity: Int($0.capacity))
-            })
+            },
+            refusals: steering.filter { Reason.refusals.contains($0.key) && $0.value > 0 },
+            waiting: await self.registry.allWaiting.count, enrolmentProblems: await self.registry.fileProblems)
     }
 
     /// What the node waits for; nil when it is ready.
@@ -45,45 +51,6 @@ struct Inventory: AdminBackend {
         if await !self.registry.isRestored { return "enrolling the workloads of the last run" }
         if await self.views.snapshot == nil { return "waiting for the first snapshot from the control plane" }
         return nil
-    }
-
-    func workloads() async -> [EnrolledWorkload] {
-        let refusals = self.refusals.current
-        let certificates = self.certificateManager.summaries(node: self.settings.node)
-        let snapshot = await self.views.snapshot
-        return await self.registry.all.map { entry in
-            Self.describe(entry, snapshot: snapshot, refusals: refusals, certificates: certificates)
-        }
-    }
-
-    func enrol(_ request: EnrolRequest) async throws(EnrolmentError) -> EnrolledWorkload {
-        let entry = try await self.registry.enrol(request)
-        return Self.describe(
-            entry, snapshot: await self.views.snapshot, refusals: self.refusals.current,
-            certificates: self.certificateManager.summaries(node: self.settings.node))
-    }
-
-    func unenrol(_ id: WorkloadID) async throws(EnrolmentError) {
-        try await self.registry.unenrol(id)
-    }
-
-    private static func describe(
-        _ entry: WorkloadRegistry.Entry, snapshot: MeshSnapshot?, refusals: [WorkloadID: String],
-        certificates: [CertificateSummary]
-    ) -> EnrolledWorkload {
-        let trustDomain = snapshot?.settings.trustDomain ?? ""
-        let identity = entry.identity(in: trustDomain)?.description ?? ""
-        let certificate = certificates.first { $0.identity == identity && $0.state != "pending" }
-        let isKnown = snapshot?.workload(entry.id)?.node == snapshot?.localNode
-        let refusal = refusals[entry.id]
-        return EnrolledWorkload(
-            namespace: entry.id.namespace, name: entry.id.name, serviceAccount: entry.request.serviceAccount,
-            labels: entry.request.labels, cgroup: entry.request.cgroup,
-            networkNamespace: entry.request.networkNamespace,
-            addresses: entry.workload.addresses.map(\.description), identity: identity,
-            state: refusal != nil ? "refused" : isKnown && certificate != nil ? "enrolled" : "registering",
-            reason: refusal, certificateExpiresAt: certificate?.notAfter,
-            limits: snapshot?.workload(entry.id)?.limits?.figures)
     }
 
     func connections() async -> [ConnectionSummary] {
@@ -139,5 +106,10 @@ struct Inventory: AdminBackend {
         ).explain(source: source, destination: destination)
     }
 
-    func configuration() -> [String: String] { self.settings.description }
+    func configuration() -> [String: String] { self.reloader.configuration.description }
+
+    func events(follow: Bool) -> (history: [NodeEvent], subscription: EventHub.Subscription?)? {
+        guard follow else { return (self.events.history, nil) }
+        return self.events.subscribe().map { ($0.history, $0.subscription) }
+    }
 }

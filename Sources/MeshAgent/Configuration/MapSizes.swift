@@ -20,7 +20,8 @@ package enum MapSizes {
 
     static let names = ["flows", "prefixes", "workloads"]
 
-    static let help = "NAME is one of \(Self.names.joined(separator: ", ")); ENTRIES from \(Self.limits.lowerBound) to \(Self.limits.upperBound)"
+    static let help =
+        "NAME is one of \(Self.names.joined(separator: ", ")); ENTRIES from \(Self.limits.lowerBound) to \(Self.limits.upperBound)"
 
     static func range(of name: String) -> ClosedRange<UInt32>? { Self.path(of: name) == nil ? nil : Self.limits }
 

@@ -19,7 +19,7 @@ package struct KernelPlane: WorkloadPlane {
     }
 
     package func attach(
-        _ id: WorkloadID, key: UInt32, workload: InspectedWorkload
+        _ id: WorkloadID, key: UInt32, workload: InspectedWorkload, options: SteeringOptions
     ) async throws(EnrolmentError) {
         // Listeners come first: from the moment the programs are attached, connects are sent to them.
         let listeners: WorkloadListeners
@@ -49,5 +49,11 @@ package struct KernelPlane: WorkloadPlane {
                 "a workload could not be unsteered", metadata: ["workload.id": "\(id)", "reason": "\(error)"])
         }
         self.proxy.detach(id)
+    }
+
+    package func setGuard(_ cgroup: String) throws(EnrolmentError) {
+    }
+
+    package func removeGuard(_ cgroup: String) {
     }
 }

@@ -10,6 +10,8 @@ package struct EnrolmentError: Error, CustomStringConvertible {
         case notFound
         /// The workload's cgroup does not exist, so nothing can leave it.
         case absent
+        /// The cgroup is there and has no process, by which alone its network namespace could be found.
+        case empty
         /// The kernel refused.
         case kernel
         /// The state on disk could not be read or written.

@@ -12,11 +12,14 @@ package struct InspectedWorkload: Sendable {
     /// What tells the namespace from others while it lives.
     package let namespaceInode: UInt64
     package let addresses: [IPAddress]
+    /// It lives in the network namespace that nodemeshd lives in.
+    package let isHostNetwork: Bool
 
     package init(
         cgroup: (path: String, id: UInt64), namespace: NetworkNamespace, namespaceInode: UInt64,
-        addresses: [IPAddress]
+        addresses: [IPAddress], isHostNetwork: Bool = false
     ) {
+        self.isHostNetwork = isHostNetwork
         self.cgroup = cgroup
         self.namespace = namespace
         self.namespaceInode = namespaceInode
@@ -33,26 +36,32 @@ package struct InspectedWorkload: Sendable {
 /// Finds a workload's cgroup, network namespace and addresses, and tells whether they are still there.
 package protocol WorkloadInspector: Sendable {
     func inspect(_ request: EnrolRequest) throws(EnrolmentError) -> InspectedWorkload
+    /// Whether its cgroup is still the same; costs two system calls.
+    func isThere(_ workload: InspectedWorkload) -> Bool
     /// nil while the workload exists, otherwise what is gone.
     func absence(of workload: InspectedWorkload, request: EnrolRequest) -> String?
 }
 
 /// Looks at this host's kernel.
 package struct HostInspector: WorkloadInspector {
-    package init() {}
+    /// Of the namespace that nodemeshd was started in: it never changes.
+    private let hostInode: UInt64
+
+    package init() {
+        self.hostInode = (try? NetworkNamespace.ofProcess())?.inode ?? 0
+    }
+
+    package func isThere(_ workload: InspectedWorkload) -> Bool {
+        (try? Cgroup(path: workload.cgroup.path))?.id == workload.cgroup.id
+    }
 
     package func inspect(_ request: EnrolRequest) throws(EnrolmentError) -> InspectedWorkload {
         let cgroup = try self.cgroup(at: request.cgroup)
         let namespace = try self.namespace(of: cgroup, path: request.networkNamespace)
-        guard let own = try? NetworkNamespace.ofProcess(), own.inode != namespace.inode else {
-            throw EnrolmentError(
-                .invalid,
-                "\(request.cgroup) shares nodemeshd's network namespace; workloads of the host's own network are not supported yet: give the workload a namespace of its own"
-            )
-        }
         return InspectedWorkload(
             cgroup: (cgroup.path, cgroup.id), namespace: namespace, namespaceInode: namespace.inode,
-            addresses: try self.addresses(in: namespace, given: request.addresses))
+            addresses: try self.addresses(in: namespace, given: request.addresses),
+            isHostNetwork: namespace.inode == self.hostInode)
     }
 
     package func absence(of workload: InspectedWorkload, request: EnrolRequest) -> String? {
@@ -66,7 +75,8 @@ package struct HostInspector: WorkloadInspector {
             return nil
         }
         // Without a name, the namespace lives as long as a process of the cgroup is in it.
-        guard let processes = try? cgroup.processes(), !processes.isEmpty else { return nil }
+        let processes = cgroup.firstProcesses()
+        guard !processes.isEmpty else { return nil }
         let isThere = processes.contains { pid in
             (try? NetworkNamespace(pid: pid))?.inode == workload.namespaceInode
         }
@@ -103,13 +113,12 @@ package struct HostInspector: WorkloadInspector {
                 throw EnrolmentError(.invalid, "network namespace '\(path)' cannot be used: \(error)")
             }
         }
-        let processes = (try? cgroup.processes()) ?? []
-        for pid in processes {
+        for pid in cgroup.firstProcesses() {
             // A process may end between the listing and the look.
             if let namespace = try? NetworkNamespace(pid: pid) { return namespace }
         }
         throw EnrolmentError(
-            .invalid,
+            .empty,
             "\(cgroup.path) has no processes to find the network namespace by; start the workload or give its network namespace"
         )
     }
@@ -137,9 +146,9 @@ package struct HostInspector: WorkloadInspector {
         // fe80::/10 means something only on its own link.
         let addresses = found.filter { !$0.isLoopback && $0.isUp }.compactMap { IPAddress(bytes: $0.bytes) }
             .filter { !$0.isLoopback && $0.high >> 54 != 0xfe80 >> 6 }
-        guard addresses.contains(where: \.isIPv4) else {
+        guard !addresses.isEmpty else {
             throw EnrolmentError(
-                .invalid, "the network namespace has no IPv4 address on an interface that is up; give its addresses")
+                .invalid, "the network namespace has no address on an interface that is up; give its addresses")
         }
         return addresses
     }

@@ -10,8 +10,10 @@ package actor WorkloadRegistry {
     /// One enrolled workload.
     package struct Entry: Sendable {
         package let request: EnrolRequest
+        package let origin: EnrolmentOrigin
         package let key: UInt32
         package let workload: InspectedWorkload
+        package var options: SteeringOptions
         package var id: WorkloadID { WorkloadID(namespace: self.request.namespace, name: self.request.name) }
 
         package func identity(in trustDomain: String) -> SPIFFEID? {
@@ -22,76 +24,83 @@ package actor WorkloadRegistry {
         }
     }
 
+    /// An enrolment that is declared and cannot be made now.
+    package struct Waiting: Sendable, Equatable {
+        package let request: EnrolRequest
+        package let origin: EnrolmentOrigin
+        package var reason: String
+        /// Its cgroup is not there, so nothing can leave it. Otherwise it must stay closed.
+        package var isAbsent: Bool
+        /// The cgroup, which is there and empty, is guarded until its first process is.
+        package var isGuarded = false
+        package var id: WorkloadID { WorkloadID(namespace: self.request.namespace, name: self.request.name) }
+    }
+
     /// A node runs at most this many workloads; the kernel maps have room for as many.
     package static let limit = 1024
 
-    private let store: EnrolmentStore
+    let store: EnrolmentStore
     private let inspector: any WorkloadInspector
-    private let plane: any WorkloadPlane
+    let plane: any WorkloadPlane
     private let onChange: @Sendable ([Entry]) async -> Void
-    private let logger: Logger
-    private var entries: [WorkloadID: Entry] = [:]
+    let logger: Logger
+    var entries: [WorkloadID: Entry] = [:]
     /// Being attached or detached right now: a second request for the name waits for nobody and is refused.
-    private var busy: Set<WorkloadID> = []
+    var busy: Set<WorkloadID> = []
+    /// What is declared and not here. The programs that the last run gave to one of them must stay: they refuse, and
+    /// without them the workload would speak in clear text.
+    var waiting: [WorkloadID: Waiting] = [:]
+    var templates: [String: TemplateState] = [:]
+    /// What is wrong with enrolment files, with file and line.
+    package internal(set) var fileProblems: [String] = []
     private var nextKey: UInt32 = 1
-    /// Until then the file on disk knows workloads that are not here yet, so nothing may change it.
+    /// Until then the files on disk know workloads that are not here yet.
     package private(set) var isRestored = false
-    /// Workloads of the last run that are there and could not be enrolled again yet. Their programs of that run must
-    /// stay: they refuse, and without them the workload would speak in clear text.
-    private var pending: [EnrolRequest] = []
+    private let names: WorkloadNames?
+    /// Told which directories and files to look at, and asked again after each change.
+    private var watcher: DirectoryWatcher?
+    private var isAnnouncing = false
+    private var isChanged = false
 
     /// Whether kernel state that belongs to no enrolled workload belongs to nobody.
-    package var knowsAll: Bool { self.isRestored && self.pending.isEmpty }
+    package var knowsAll: Bool {
+        self.isRestored && self.fileProblems.isEmpty && self.waiting.values.allSatisfy(\.isAbsent)
+    }
 
-    /// - Parameter onChange: is called with all enrolled workloads after each change.
+    /// - Parameter onChange: is called with all enrolled workloads after changes, never twice at a time; changes that
+    ///   come meanwhile are told together.
     package init(
         store: EnrolmentStore, inspector: any WorkloadInspector, plane: any WorkloadPlane, logger: Logger,
+        names: WorkloadNames? = nil, watcher: DirectoryWatcher? = nil,
         onChange: @escaping @Sendable ([Entry]) async -> Void
     ) {
         self.store = store
         self.inspector = inspector
         self.plane = plane
         self.logger = logger
+        self.names = names
+        self.watcher = watcher
         self.onChange = onChange
     }
 
     package var all: [Entry] { self.entries.values.sorted { $0.id < $1.id } }
 
+    package var allWaiting: [Waiting] { self.waiting.values.sorted { $0.id < $1.id } }
+
     package func entry(_ id: WorkloadID) -> Entry? { self.entries[id] }
 
-    /// Enrols what was enrolled when the daemon last ran. What has vanished meanwhile is logged and forgotten; what
-    /// cannot be enrolled for another reason stays closed and is tried again.
-    package func restore() async throws(EnrolmentError) {
-        for request in try self.store.load() {
-            do throws(EnrolmentError) {
-                _ = try await self.add(request)
-            } catch {
-                let isGone = error.code == .absent
-                if !isGone { self.pending.append(request) }
-                self.logger.warning(
-                    isGone
-                        ? "a workload of the last run is gone"
-                        : "a workload of the last run cannot be enrolled yet; its mesh connections stay refused",
-                    metadata: ["workload.id": "\(request.namespace)/\(request.name)", "reason": "\(error)"])
-            }
-        }
-        try self.persist()
-        self.isRestored = true
-        await self.onChange(self.all)
-    }
-
-    private func checkRestored() throws(EnrolmentError) {
-        guard self.isRestored else {
-            throw EnrolmentError(.conflict, "nodemeshd is starting and enrols the workloads of its last run; try again")
-        }
-    }
+    // MARK: Operators
 
     package func enrol(_ request: EnrolRequest) async throws(EnrolmentError) -> Entry {
         try self.checkRestored()
-        let entry = try await self.add(request)
-        self.pending.removeAll { $0.namespace == request.namespace && $0.name == request.name }
+        let id = try RequestCheck.check(request)
+        if let other = self.waiting[id], other.origin != .api {
+            throw EnrolmentError(.conflict, "workload \(id) is declared by \(other.origin); change it there")
+        }
+        let entry = try await self.add(request, origin: .api)
+        if let former = self.waiting.removeValue(forKey: id) { self.unguard(former) }
         do throws(EnrolmentError) {
-            try self.persist()
+            try self.store.save(request)
         } catch {
             await self.remove(entry)
             throw error
@@ -99,15 +108,25 @@ package actor WorkloadRegistry {
         self.logger.info(
             "workload enrolled",
             metadata: ["workload.id": "\(entry.id)", "workload.cgroup": "\(request.cgroup)"])
-        await self.onChange(self.all)
+        await self.announce()
         return entry
     }
 
     package func unenrol(_ id: WorkloadID) async throws(EnrolmentError) {
         try self.checkRestored()
-        if let index = self.pending.firstIndex(where: { $0.namespace == id.namespace && $0.name == id.name }) {
-            self.pending.remove(at: index)
-            return try self.persist()
+        switch self.entries[id]?.origin ?? self.waiting[id]?.origin {
+        case .file(let place):
+            throw EnrolmentError(
+                .conflict, "workload \(id) is declared at \(place); take it out there and reload nodemeshd (SIGHUP)")
+        case .template(let name):
+            throw EnrolmentError(
+                .conflict, "workload \(id) is a child of template \(name); unenrol the template, or stop the child")
+        case .api, nil: break
+        }
+        if let waiting = self.waiting.removeValue(forKey: id) {
+            self.unguard(waiting)
+            try self.store.remove(waiting.request)
+            return await self.announce()
         }
         guard let entry = self.entries[id], !self.busy.contains(id) else {
             throw EnrolmentError(
@@ -115,61 +134,176 @@ package actor WorkloadRegistry {
                 "workload \(id) is not enrolled on this node; 'nodemeshctl workload list' shows those that are")
         }
         await self.remove(entry)
-        try self.persist()
+        try self.store.remove(entry.request)
         self.logger.info("workload unenrolled", metadata: ["workload.id": "\(id)"])
-        await self.onChange(self.all)
+        await self.announce()
     }
 
-    private func retryPending() async {
-        guard self.isRestored, !self.pending.isEmpty else { return }
-        let requests = self.pending
-        for request in requests {
-            do throws(EnrolmentError) {
-                let entry = try await self.add(request)
-                // It was unenrolled, or enrolled in another way, while it was being attached.
-                guard self.pending.contains(request) else {
-                    await self.remove(entry)
-                    continue
-                }
-                self.logger.info("workload of the last run enrolled again", metadata: ["workload.id": "\(entry.id)"])
-            } catch {
-                if error.code != .absent { continue }
-            }
-            self.pending.removeAll { $0 == request }
+    func checkRestored() throws(EnrolmentError) {
+        guard self.isRestored else {
+            throw EnrolmentError(.conflict, "nodemeshd is starting and enrols the workloads of its last run; try again")
         }
-        guard self.pending != requests else { return }
-        do throws(EnrolmentError) {
-            try self.persist()
-        } catch {
-            self.logger.error("enrolments could not be saved", metadata: ["reason": "\(error)"])
-        }
-        await self.onChange(self.all)
     }
+
+    // MARK: Start
+
+    /// Enrols what was enrolled when the daemon last ran, and what files declare. What has vanished meanwhile is logged
+    /// and forgotten, unless it is to be waited for; what cannot be enrolled for another reason stays closed and is
+    /// tried again.
+    package func restore(files: EnrolmentFiles? = nil) async throws(EnrolmentError) {
+        let (requests, templates) = (try self.store.load(), try self.store.loadTemplates())
+        for request in requests {
+            if try await !self.addOrWait(request, origin: .api) {
+                self.logger.warning(
+                    "a workload of the last run is gone",
+                    metadata: ["workload.id": "\(request.namespace)/\(request.name)"])
+                try self.store.remove(request)
+            }
+        }
+        for template in templates { self.adopt(template) }
+        self.isRestored = true
+        if let files { await self.declare(files) }
+        await self.sweepTemplates()
+        await self.announce()
+    }
+
+    /// Adds a workload, or puts it among those that wait.
+    ///
+    /// - Returns: whether it is known afterwards: one that is gone and not waited for is not.
+    /// - Throws: when it can never be enrolled as it is.
+    @discardableResult
+    func addOrWait(_ request: EnrolRequest, origin: EnrolmentOrigin) async throws(EnrolmentError) -> Bool {
+        let id = try RequestCheck.check(request)
+        do throws(EnrolmentError) {
+            _ = try await self.add(request, origin: origin)
+            if let former = self.waiting.removeValue(forKey: id) { self.unguard(former) }
+            return true
+        } catch {
+            return self.wait(request, origin: origin, for: error)
+        }
+    }
+
+    /// - Returns: whether it is waited for.
+    @discardableResult
+    func wait(_ request: EnrolRequest, origin: EnrolmentOrigin, for error: EnrolmentError) -> Bool {
+        let id = WorkloadID(namespace: request.namespace, name: request.name)
+        let isAbsent = error.code == .absent
+        if isAbsent, !Self.isLasting(request, origin) {
+            if let former = self.waiting.removeValue(forKey: id) { self.unguard(former) }
+            return false
+        }
+        var waiting = Waiting(request: request, origin: origin, reason: error.description, isAbsent: isAbsent)
+        let former = self.waiting[id]
+        if error.code == .empty {
+            // From here until its first process is enrolled nothing of it may leave in clear.
+            waiting.isGuarded = former?.isGuarded == true || self.guardCgroup(request.cgroup, of: id)
+        } else if let former, former.isGuarded, isAbsent {
+            self.unguard(former)
+        }
+        if former?.reason != waiting.reason {
+            self.logger.log(
+                level: isAbsent || error.code == .empty ? .info : .warning,
+                isAbsent ? "a workload is awaited" : "a workload cannot be enrolled yet",
+                metadata: ["workload.id": "\(id)", "origin": "\(origin)", "reason": "\(error)"])
+        }
+        self.waiting[id] = waiting
+        return true
+    }
+
+    private static func isLasting(_ request: EnrolRequest, _ origin: EnrolmentOrigin) -> Bool {
+        switch origin {
+        case .api: request.whenGone == "wait"
+        case .file: request.whenGone != "forget"
+        case .template: false
+        }
+    }
+
+    private func guardCgroup(_ path: String, of id: WorkloadID) -> Bool {
+        do throws(EnrolmentError) {
+            try self.plane.setGuard(path)
+            return true
+        } catch {
+            self.logger.error(
+                "a cgroup could not be guarded", metadata: ["workload.id": "\(id)", "reason": "\(error)"])
+            return false
+        }
+    }
+
+    func unguard(_ waiting: Waiting) {
+        if waiting.isGuarded { self.plane.removeGuard(waiting.request.cgroup) }
+    }
+
+    // MARK: Upkeep
 
     /// Lets go of workloads whose cgroup or network namespace has vanished, and tries again what could not be enrolled.
     package func prune() async {
-        await self.retryPending()
+        guard self.isRestored else { return }
         let gone = self.all.compactMap { entry in
             self.inspector.absence(of: entry.workload, request: entry.request).map { (entry, $0) }
         }
-        guard !gone.isEmpty else { return }
-        for (entry, reason) in gone where !self.busy.contains(entry.id) {
-            self.logger.info(
-                "workload vanished", metadata: ["workload.id": "\(entry.id)", "reason": "\(reason)"])
-            await self.remove(entry)
-        }
-        do throws(EnrolmentError) {
-            try self.persist()
-        } catch {
-            self.logger.error("enrolments could not be saved", metadata: ["reason": "\(error)"])
-        }
-        await self.onChange(self.all)
+        await self.retire(gone)
+        await self.retryWaiting { _ in true }
+        await self.sweepTemplates()
+        await self.announce()
     }
 
-    private func add(_ request: EnrolRequest) async throws(EnrolmentError) -> Entry {
-        let id = try Self.validate(request)
-        guard self.entries[id] == nil, !self.busy.contains(id) else {
-            throw EnrolmentError(.conflict, "workload \(id) is already enrolled; unenrol it first")
+    /// Something changed in these directories, or in everything: looks at the workloads that it may concern.
+    package func look(at paths: Set<String>, everywhere: Bool) async {
+        guard self.isRestored else { return }
+        let concerns: @Sendable (String) -> Bool = { cgroup in
+            everywhere || paths.contains { cgroup.hasPrefix($0 + "/") || $0.hasPrefix(cgroup + "/") }
+        }
+        let gone = self.all.filter { concerns($0.request.cgroup) && !self.inspector.isThere($0.workload) }
+        await self.retire(gone.map { ($0, "its cgroup \($0.workload.cgroup.path) is gone") })
+        await self.retryWaiting { concerns($0.request.cgroup) }
+        await self.sweepTemplates { everywhere || paths.contains($0) || concerns($0) }
+        await self.announce()
+    }
+
+    private func retire(_ gone: [(entry: Entry, reason: String)]) async {
+        for (entry, reason) in gone where !self.busy.contains(entry.id) && self.entries[entry.id]?.key == entry.key {
+            self.logger.info("workload vanished", metadata: ["workload.id": "\(entry.id)", "reason": "\(reason)"])
+            await self.remove(entry)
+            if self.wait(entry.request, origin: entry.origin, for: EnrolmentError(.absent, reason)) { continue }
+            guard entry.origin == .api else { continue }
+            do throws(EnrolmentError) {
+                try self.store.remove(entry.request)
+            } catch {
+                self.logger.error("an enrolment could not be forgotten", metadata: ["reason": "\(error)"])
+            }
+        }
+    }
+
+    private func retryWaiting(_ isWanted: @Sendable (Waiting) -> Bool) async {
+        for waiting in self.allWaiting where isWanted(waiting) && !self.busy.contains(waiting.id) {
+            do throws(EnrolmentError) {
+                let entry = try await self.add(waiting.request, origin: waiting.origin)
+                // It was unenrolled, or enrolled in another way, while it was being attached.
+                guard let current = self.waiting[waiting.id], current.request == waiting.request else {
+                    await self.remove(entry)
+                    continue
+                }
+                self.waiting[waiting.id] = nil
+                self.unguard(current)
+                self.logger.info("workload enrolled again", metadata: ["workload.id": "\(entry.id)"])
+            } catch {
+                guard self.waiting[waiting.id]?.request == waiting.request else { continue }
+                let isKept = self.wait(waiting.request, origin: waiting.origin, for: error)
+                if !isKept, waiting.origin == .api { try? self.store.remove(waiting.request) }
+            }
+        }
+    }
+
+    // MARK: One workload
+
+    func add(_ request: EnrolRequest, origin: EnrolmentOrigin) async throws(EnrolmentError) -> Entry {
+        let id = WorkloadID(namespace: request.namespace, name: request.name)
+        if let other = self.entries[id] {
+            throw EnrolmentError(
+                .conflict, "workload \(id) is already enrolled, by \(other.origin); unenrol it first")
+        }
+        guard !self.busy.contains(id) else {
+            throw EnrolmentError(.conflict, "workload \(id) is being enrolled or unenrolled right now; try again")
         }
         guard self.entries.count + self.busy.count < Self.limit else {
             throw EnrolmentError(.conflict, "this node already runs \(Self.limit) workloads, its limit")
@@ -177,63 +311,99 @@ package actor WorkloadRegistry {
         self.busy.insert(id)
         defer { self.busy.remove(id) }
         let workload = try self.inspector.inspect(request)
+        var neighbours: [Entry] = []
         for other in self.entries.values {
             if other.workload.overlaps(workload) {
                 throw EnrolmentError(
                     .conflict,
                     "cgroup \(request.cgroup) overlaps with that of workload \(other.id), \(other.request.cgroup)")
             }
-            if other.workload.namespaceInode == workload.namespaceInode {
-                throw EnrolmentError(
-                    .conflict,
-                    "workload \(other.id) already has this network namespace; several workloads in one are not supported yet"
-                )
-            }
+            if other.workload.namespaceInode == workload.namespaceInode { neighbours.append(other) }
         }
+        var options = SteeringOptions(request)
+        options.isShared = workload.isHostNetwork || !neighbours.isEmpty
+        // The first of a group was alone until now; whose its connections are is decided by port from now on.
+        for neighbour in neighbours where !neighbour.options.isShared { try await self.share(neighbour) }
         let key = self.nextKey
         self.nextKey += 1
-        try await self.plane.attach(id, key: key, workload: workload)
-        let entry = Entry(request: request, key: key, workload: workload)
+        // From the first connect on there may be events of it.
+        self.names?.set(key, workload: id, serviceAccount: request.serviceAccount)
+        do throws(EnrolmentError) {
+            try await self.plane.attach(id, key: key, workload: workload, options: options)
+        } catch {
+            self.names?.remove(key)
+            throw error
+        }
+        let entry = Entry(request: request, origin: origin, key: key, workload: workload, options: options)
         self.entries[id] = entry
+        self.isChanged = true
         return entry
     }
 
-    private func remove(_ entry: Entry) async {
+    private func share(_ entry: Entry) async throws(EnrolmentError) {
+        var entry = entry
+        entry.options.isShared = true
+        try await self.plane.attach(entry.id, key: entry.key, workload: entry.workload, options: entry.options)
+        if self.entries[entry.id]?.key == entry.key { self.entries[entry.id] = entry }
+    }
+
+    func remove(_ entry: Entry) async {
         self.busy.insert(entry.id)
         await self.plane.detach(entry.id, key: entry.key)
+        self.names?.remove(entry.key)
         self.entries[entry.id] = nil
         self.busy.remove(entry.id)
+        self.isChanged = true
     }
 
-    private func persist() throws(EnrolmentError) {
-        try self.store.save(self.all.map(\.request) + self.pending)
+    /// Tells of changes, all that there are together. Whoever comes while others are told waits for nobody.
+    func announce() async {
+        self.rewatch()
+        guard !self.isAnnouncing else { return }
+        self.isAnnouncing = true
+        defer { self.isAnnouncing = false }
+        while self.isChanged {
+            self.isChanged = false
+            await self.onChange(self.all)
+        }
     }
 
-    /// Names that become parts of a SPIFFE ID, a TLS server name and file names below bpffs.
-    private static func validate(_ request: EnrolRequest) throws(EnrolmentError) -> WorkloadID {
-        for (field, value, limit) in [
-            ("namespace", request.namespace, 63), ("name", request.name, 63),
-            ("serviceAccount", request.serviceAccount, 253),
-        ] {
-            let isValid =
-                (1...limit).contains(value.utf8.count) && value.first != "-" && value.last != "-"
-                && value.utf8.allSatisfy { (97...122).contains($0) || (48...57).contains($0) || $0 == 45 }
-            guard isValid else {
-                throw EnrolmentError(
-                    .invalid,
-                    "\(field) '\(value)' must be 1 to \(limit) lower-case letters, digits and dashes, not starting or ending with a dash"
-                )
-            }
+    /// What has to be looked at: parents, in which cgroups come and go; what is nearest to one that is not there; and
+    /// whether an empty one gets its first process.
+    private func rewatch() {
+        guard let watcher = self.watcher else { return }
+        var (directories, files) = (Set<String>(), Set<String>())
+        for entry in self.entries.values { directories.insert(Self.parent(of: entry.workload.cgroup.path)) }
+        for waiting in self.waiting.values {
+            directories.insert(Self.nearest(to: Self.parent(of: waiting.request.cgroup)))
+            if !waiting.isAbsent { files.insert(waiting.request.cgroup + "/cgroup.events") }
         }
-        guard request.labels.count <= 64,
-            request.labels.allSatisfy({ !$0.key.isEmpty && $0.key.utf8.count <= 317 && $0.value.utf8.count <= 63 })
-        else {
-            throw EnrolmentError(
-                .invalid, "labels: at most 64, keys of 1 to 317 bytes, values of at most 63 bytes")
+        for state in self.templates.values { directories.insert(Self.nearest(to: state.parent)) }
+        let missing = watcher.watchOnly(directories: directories, files: files)
+        if !missing.isEmpty {
+            self.logger.debug("not watched", metadata: ["count": "\(missing.count)"])
         }
-        if let weight = request.weight, !(1...1_000_000).contains(weight) {
-            throw EnrolmentError(.invalid, "weight: \(weight) is not from 1 to 1000000")
-        }
-        return WorkloadID(namespace: request.namespace, name: request.name)
+    }
+
+    private static func parent(of path: String) -> String {
+        path.lastIndex(of: "/").map { String(path[..<$0]) } ?? path
+    }
+
+    private static func nearest(to path: String) -> String {
+        var path = path
+        while path.count > 1, !FileTree.isDirectory(path) { path = Self.parent(of: path) }
+        return path
+    }
+}
+
+extension SteeringOptions {
+    init(_ request: EnrolRequest) {
+        self.init()
+        self.failsOpen = request.failMode.map { $0 == "open" }
+        self.excludedPrefixes = (request.excludedPrefixes ?? []).compactMap { IPPrefix($0) }
+        self.excludedOutboundPorts = request.excludedOutboundPorts ?? []
+        self.excludedInboundPorts = request.excludedInboundPorts ?? []
+        self.answersOriginalDestination = request.answersOriginalDestination ?? false
+        self.isAccelerated = request.accelerate != nil
     }
 }

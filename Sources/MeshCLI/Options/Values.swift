@@ -54,6 +54,21 @@ package enum Values {
         return address
     }
 
+    package static func port(_ text: String) throws -> UInt16 {
+        guard text.allSatisfy(\.isASCIIDigit), let port = UInt16(text), port > 0 else {
+            throw ValidationError("'\(text)' is not a port: use a number from 1 to 65535.")
+        }
+        return port
+    }
+
+    package static func prefix(_ text: String) throws -> IPPrefix {
+        guard let prefix = IPPrefix(text) else {
+            throw ValidationError(
+                "'\(text)' is not a CIDR block: write ADDRESS/LENGTH, such as 10.1.0.0/16 or fd00::/8.")
+        }
+        return prefix
+    }
+
     /// Seconds from `90s`, `15m`, `2h`, `1d` or a chain of them such as `1h30m`; at most a year.
     package static func duration(_ text: String) throws -> Int {
         let units: [Character: Int] = ["s": 1, "m": 60, "h": 3600, "d": 86400]

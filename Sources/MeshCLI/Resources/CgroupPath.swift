@@ -19,7 +19,7 @@ enum CgroupPath {
             "\(text) is not a cgroup v2 directory",
             hints: [
                 "Looked for \(candidates.joined(separator: " and ")).",
-                "Of a systemd unit:  systemctl show -P ControlGroup UNIT", "Of a process:  --pid PID",
+                "Of a systemd unit:  --unit NAME", "Of a process:  --pid PID",
             ], status: .notFound)
     }
 
@@ -35,6 +35,16 @@ enum CgroupPath {
                 status: .notFound)
         }
         return try Self.refusingRoot(cgroup, mount: mount)
+    }
+
+    /// Finds units, containers and pods.
+    static func locator() throws(CLIError) -> CgroupLocator {
+        _ = try Self.mountPoint()
+        do {
+            return try CgroupLocator()
+        } catch {
+            throw CLIError("cgroup v2 cannot be looked through: \(error)")
+        }
     }
 
     private static func mountPoint() throws(CLIError) -> String {

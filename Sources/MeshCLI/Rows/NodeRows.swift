@@ -7,7 +7,9 @@ extension EnrolledWorkload: TableDisplayable {
     package static let columns: [Column] = [
         "NAMESPACE", "NAME", "SERVICE ACCOUNT", "ADDRESSES", "STATE", Column("CERTIFICATE"),
         Column("IDENTITY", isWide: true), Column("LABELS", isWide: true), Column("NETWORK NAMESPACE", isWide: true),
-        Column("CGROUP", isWide: true), Column("LIMITS", isWide: true),
+        Column("CGROUP", isWide: true), Column("LIMITS", isWide: true), Column("DECLARED BY", isWide: true),
+        Column("NETWORK", isWide: true), Column("FAIL MODE", isWide: true),
+        Column("UNCAPTURED", .right, isWide: true),
     ]
 
     package var sortKey: [String] { [self.namespace, self.name] }
@@ -16,7 +18,7 @@ extension EnrolledWorkload: TableDisplayable {
         let tone: Tone =
             switch self.state {
             case "enrolled": .good
-            case "registering": .warning
+            case "registering", "absent": .warning
             default: .bad
             }
         return [
@@ -26,7 +28,9 @@ extension EnrolledWorkload: TableDisplayable {
                 Cell("expires \(Human.relative(date, to: now))", date <= now ? .bad : .plain)
             } ?? Cell("none", .warning),
             Cell(self.identity), Cell(self.labels), Cell(self.networkNamespace), Cell(self.cgroup),
-            Cell(self.limits ?? [:]),
+            Cell(self.limits ?? [:]), Cell(self.origin), Cell(self.network),
+            Cell(self.failMode ?? "node's", self.failMode == "open" ? .warning : .plain),
+            Cell(self.uncaptured.map(String.init), self.uncaptured ?? 0 > 0 ? .warning : .plain),
         ]
     }
 }

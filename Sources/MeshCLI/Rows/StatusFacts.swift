@@ -8,7 +8,8 @@ extension NodeStatus {
     func facts(at now: Date, isWide: Bool) -> Facts {
         var facts = Facts()
         facts.add("Node", self.node)
-        facts.add("Ready", self.isReady ? "yes" : "no", self.isReady ? .good : .bad)
+        facts.add(
+            "Ready", self.isReady ? "yes" : self.problem.map { "no: \($0)" } ?? "no", self.isReady ? .good : .bad)
         facts.add("Version", "\(self.version), up \(Human.duration(now.timeIntervalSince(self.startedAt)))")
         facts.add("Trust domain", self.trustDomain)
         facts.add("Mesh prefixes", self.meshPrefixes.joined(separator: ", "))
@@ -26,9 +27,23 @@ extension NodeStatus {
             facts.add("Certificate", "none", .bad)
         }
         facts.add("Fail mode", self.failMode, self.failMode == "closed" ? .plain : .warning)
-        facts.add("Workloads", "\(self.workloads) enrolled")
+        if let canary = self.canary {
+            let age = Human.duration(now.timeIntervalSince(canary.at))
+            facts.add(
+                "Canary", "\(canary.outcome) \(age) ago: \(canary.detail)", canary.outcome == "alarm" ? .bad : .good)
+        }
+        let waiting = self.waiting.flatMap { $0 > 0 ? ", \($0) waiting" : nil } ?? ""
+        facts.add("Workloads", "\(self.workloads) enrolled\(waiting)", waiting.isEmpty ? .plain : .warning)
+        for problem in self.enrolmentProblems ?? [] { facts.add("Enrolment file", problem, .bad) }
         facts.add("Services", "\(self.services) known")
         facts.add("Connections", "\(self.connectionsOpen) open on \(self.loops) \(self.loops == 1 ? "loop" : "loops")")
+        if let refusals = self.refusals {
+            let total = refusals.values.reduce(0, +)
+            let which = refusals.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+            facts.add(
+                "Refusals", total == 0 ? "none" : "\(total): \(which); 'nodemeshctl events' shows the latest",
+                total == 0 ? .plain : .warning)
+        }
         let decisions = self.steering.filter { isWide || $0.value > 0 }.sorted { $0.key < $1.key }
         let counts = decisions.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
         facts.add("Steering", counts.isEmpty ? "no decisions yet" : counts)

@@ -29,6 +29,24 @@ package struct APIClient: Sendable {
         throw self.endpoint.explanation(of: response, to: request, place: place)
     }
 
+    /// Hands out the lines of a 2xx answer as they come.
+    package func stream(
+        _ request: APIRequest, onLine: @escaping @Sendable (Data) throws(CLIError) -> Void
+    ) async throws(CLIError) {
+        let response: APIResponse?
+        do {
+            response = try await self.transport.stream(request, to: self.endpoint) { try onLine($0) }
+        } catch let error as CLIError {
+            throw error
+        } catch let error as TransportFailure {
+            throw self.endpoint.explanation(of: error)
+        } catch {
+            throw CLIError("\(self.endpoint.name) ended the answer: \(error)")
+        }
+        guard let response else { return }
+        throw self.endpoint.explanation(of: response, to: request, place: { $0.place })
+    }
+
     package func get(_ target: String) async throws(CLIError) -> Data { try await self.send(APIRequest(.get, target)) }
 
     /// Decodes the body of an answer.

@@ -5,6 +5,11 @@ import Foundation
 /// Carries one request to one of the two HTTP APIs.
 package protocol APITransport: Sendable {
     func send(_ request: APIRequest, to endpoint: APIEndpoint) async throws(TransportFailure) -> APIResponse
+    /// Hands out an answer's body line by line as it comes, for as long as it does. An answer that is not 2xx is
+    /// returned whole instead.
+    func stream(
+        _ request: APIRequest, to endpoint: APIEndpoint, onLine: @Sendable (Data) async throws -> Void
+    ) async throws -> APIResponse?
 }
 
 /// Who is asked.

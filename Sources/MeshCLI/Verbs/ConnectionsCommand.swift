@@ -10,7 +10,13 @@ package struct ConnectionsCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "connections",
         abstract: "List the connections that are open on this node.",
-        discussion: "One row per connection: who talks to whom, over which wire, how much and for how long.")
+        discussion: """
+            One row per connection: who talks to whom, over which wire, how much and for how long. With --uncaptured \
+            those that go past the mesh: they were there before the enrolment, and stay as they are until they end.
+            """)
+
+    @Flag(help: "Only connections of enrolled workloads that are not captured. (default: those that are)")
+    package var uncaptured = false
 
     @Option(
         help: ArgumentHelp("Only those from or to this workload. (default: all)", valueName: "namespace/name"),
@@ -24,6 +30,7 @@ package struct ConnectionsCommand: AsyncParsableCommand {
 
     package func run() async throws {
         let client = self.node.client
+        if self.uncaptured { return try await self.listUncaptured(client) }
         var body = try await client.get("/v1/connections")
         if let name = self.workload?.description {
             let all = try client.decode([ConnectionSummary].self, from: body)
@@ -32,5 +39,16 @@ package struct ConnectionsCommand: AsyncParsableCommand {
         let whose = self.workload.map { " of \($0)" } ?? ""
         try Printer(self.output).printList(
             of: ConnectionSummary.self, body, from: client, empty: "No connection\(whose) is open on this node.")
+    }
+
+    private func listUncaptured(_ client: APIClient) async throws {
+        var body = try await client.get("/v1/connections/uncaptured")
+        if let name = self.workload?.description {
+            let all = try client.decode([UncapturedConnection].self, from: body)
+            body = try client.encode(all.filter { $0.workload == name })
+        }
+        try Printer(self.output).printList(
+            of: UncapturedConnection.self, body, from: client,
+            empty: "Every connection\(self.workload.map { " of \($0)" } ?? " of enrolled workloads") is captured.")
     }
 }
