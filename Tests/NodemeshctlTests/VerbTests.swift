@@ -277,7 +277,7 @@ struct VerbTests {
         let all = await CommandLineRun("events", transport: stub)
         #expect(all.output.split(separator: "\n").count == 3)
         #expect(all.output.contains("inactive_refused  shop/web"))
-        #expect(all.output.contains("client, 2s, 5 B sent, 6 B received"))
+        #expect(all.output.contains("client, 2.0s, 5 B sent, 6 B received"))
         let lines = await CommandLineRun("events -o json", transport: stub)
         #expect(lines.output == (try self.eventLines()))
     }
