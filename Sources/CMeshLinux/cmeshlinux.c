@@ -22,53 +22,89 @@
 
 const int nm_sol_socket = SOL_SOCKET, nm_so_reuseaddr = SO_REUSEADDR, nm_so_reuseport = SO_REUSEPORT,
 	  nm_so_keepalive = SO_KEEPALIVE, nm_so_sndbuf = SO_SNDBUF, nm_so_rcvbuf = SO_RCVBUF;
+const int nm_ipproto_ipv6 = IPPROTO_IPV6, nm_ipv6_v6only = IPV6_V6ONLY;
 const int nm_ipproto_tcp = IPPROTO_TCP, nm_tcp_nodelay = TCP_NODELAY, nm_tcp_keepidle = TCP_KEEPIDLE,
 	  nm_tcp_keepintvl = TCP_KEEPINTVL, nm_tcp_keepcnt = TCP_KEEPCNT;
 const int nm_tcp_user_timeout = TCP_USER_TIMEOUT, nm_tcp_quickack = TCP_QUICKACK,
 	  nm_tcp_notsent_lowat = TCP_NOTSENT_LOWAT;
 
-static struct sockaddr_in address4(uint32_t address, uint16_t port)
+/* Half of an IPv6 address between host and network order. */
+static uint64_t swap64(uint64_t value) { return htonl(1) == 1 ? value : __builtin_bswap64(value); }
+
+static int is_ipv4(const struct nm_address *address)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
-	in.sin_addr.s_addr = htonl(address);
-	return in;
+	return address->high == 0 && address->low >> 32 == 0xffff;
 }
 
-static int unpack4(const struct sockaddr_storage *storage, uint32_t *address, uint16_t *port)
+static socklen_t pack(const struct nm_address *address, struct sockaddr_storage *storage)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)storage;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)storage;
+	uint64_t halves[2] = { swap64(address->high), swap64(address->low) };
+
+	memset(storage, 0, sizeof(*storage));
+	if (is_ipv4(address)) {
+		in->sin_family = AF_INET;
+		in->sin_port = htons(address->port);
+		in->sin_addr.s_addr = htonl((uint32_t)address->low);
+		return sizeof(*in);
+	}
+	in6->sin6_family = AF_INET6;
+	in6->sin6_port = htons(address->port);
+	in6->sin6_scope_id = address->scope;
+	memcpy(&in6->sin6_addr, halves, sizeof(halves));
+	return sizeof(*in6);
+}
+
+static int unpack(const struct sockaddr_storage *storage, struct nm_address *address)
 {
 	const struct sockaddr_in *in = (const struct sockaddr_in *)storage;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)storage;
+	uint64_t halves[2];
 
-	if (storage->ss_family != AF_INET) {
-		*address = 0;
-		*port = 0;
+	switch (storage->ss_family) {
+	case AF_INET:
+		address->high = 0;
+		address->low = (uint64_t)0xffff << 32 | ntohl(in->sin_addr.s_addr);
+		address->scope = 0;
+		address->port = ntohs(in->sin_port);
+		return 0;
+	case AF_INET6:
+		memcpy(halves, &in6->sin6_addr, sizeof(halves));
+		address->high = swap64(halves[0]);
+		address->low = swap64(halves[1]);
+		address->scope = in6->sin6_scope_id;
+		address->port = ntohs(in6->sin6_port);
 		return 0;
 	}
-	*address = ntohl(in->sin_addr.s_addr);
-	*port = ntohs(in->sin_port);
-	return 1;
+	errno = EAFNOSUPPORT;
+	return -1;
 }
 
-int nm_socket_tcp4(void)
+int nm_socket_tcp(int ipv6)
 {
 	NM_FAULT(SOCKET, -1);
-	return socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	return socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 }
 
-int nm_bind4(int fd, uint32_t address, uint16_t port)
+int nm_bind(int fd, const struct nm_address *address)
 {
-	struct sockaddr_in in = address4(address, port);
-	return bind(fd, (struct sockaddr *)&in, sizeof(in));
+	struct sockaddr_storage storage;
+	socklen_t length = pack(address, &storage);
+
+	return bind(fd, (struct sockaddr *)&storage, length);
 }
 
-int nm_connect4(int fd, uint32_t address, uint16_t port)
+int nm_connect(int fd, const struct nm_address *address)
 {
-	struct sockaddr_in in = address4(address, port);
+	struct sockaddr_storage storage;
+	socklen_t length = pack(address, &storage);
 
 	NM_FAULT(CONNECT, fd);
-	return connect(fd, (struct sockaddr *)&in, sizeof(in));
+	return connect(fd, (struct sockaddr *)&storage, length);
 }
 
-int nm_accept4(int fd, uint32_t *address, uint16_t *port)
+int nm_accept(int fd, struct nm_address *address)
 {
 	struct sockaddr_storage storage = { 0 };
 	socklen_t length = sizeof(storage);
@@ -77,35 +113,29 @@ int nm_accept4(int fd, uint32_t *address, uint16_t *port)
 	NM_FAULT(ACCEPT, fd);
 	accepted = accept4(fd, (struct sockaddr *)&storage, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	if (accepted >= 0)
-		unpack4(&storage, address, port);
+	if (accepted >= 0 && unpack(&storage, address) < 0)
+		*address = (struct nm_address){ 0 };
 	return accepted;
 }
 
-int nm_getsockname4(int fd, uint32_t *address, uint16_t *port)
+int nm_getsockname(int fd, struct nm_address *address)
 {
 	struct sockaddr_storage storage = { 0 };
 	socklen_t length = sizeof(storage);
 
 	if (getsockname(fd, (struct sockaddr *)&storage, &length) < 0)
 		return -1;
-	if (unpack4(&storage, address, port))
-		return 0;
-	errno = EAFNOSUPPORT;
-	return -1;
+	return unpack(&storage, address);
 }
 
-int nm_getpeername4(int fd, uint32_t *address, uint16_t *port)
+int nm_getpeername(int fd, struct nm_address *address)
 {
 	struct sockaddr_storage storage = { 0 };
 	socklen_t length = sizeof(storage);
 
 	if (getpeername(fd, (struct sockaddr *)&storage, &length) < 0)
 		return -1;
-	if (unpack4(&storage, address, port))
-		return 0;
-	errno = EAFNOSUPPORT;
-	return -1;
+	return unpack(&storage, address);
 }
 
 int nm_setsockopt_int(int fd, int level, int option, int value)

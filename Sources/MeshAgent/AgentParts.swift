@@ -38,9 +38,8 @@ struct AgentParts: Sendable {
         let proxy = Proxy(
             configuration: Self.proxyConfiguration(configuration, loops: loops),
             hooks: ProxyHooks(
-                originalDestination: { socket, workload in
-                    let origin = steering.originalDestination(of: socket)
-                    return origin?.workloadKey == workload ? origin?.address : nil
+                originalDestination: { socket in
+                    steering.originalDestination(of: socket).map { ($0.address, $0.workloadKey) }
                 },
                 markUpstream: { steering.setRealClient(on: $0, client: $1) },
                 onOpened: { telemetry.opened($0) }, onClosed: { telemetry.closed($0) }),
@@ -106,7 +105,7 @@ struct AgentParts: Sendable {
 
     private static func proxyConfiguration(_ configuration: AgentConfiguration, loops: Int) -> ProxyConfiguration {
         var proxy = ProxyConfiguration(
-            loops: loops, tunnelListener: SocketAddress(ip: IPAddress(ipv4: 0), port: MeshPorts.tunnel))
+            loops: loops, tunnelListener: SocketAddress(ip: IPAddress(high: 0, low: 0), port: MeshPorts.tunnel))
         switch configuration.unknownDestination {
         case .refuse: proxy.unknownDestination = .refuse
         case .passthrough: proxy.unknownDestination = .passthrough
@@ -140,12 +139,12 @@ struct AgentParts: Sendable {
         _ configuration: AgentConfiguration, towards host: String
     ) throws(AgentError) -> [IPAddress] {
         if !configuration.nodeAddresses.isEmpty { return configuration.nodeAddresses }
-        guard let bytes = Linux.sourceAddress(towards: host), let address = IPAddress(bytes: bytes) else {
+        guard let source = Linux.sourceAddress(towards: host) else {
             throw AgentError(
-                "no IPv4 route leads to the control plane at \(host), so this node's address is not known; give --node-address"
+                "no route leads to the control plane at \(host), so this node's address is not known; give --node-address"
             )
         }
-        return [address]
+        return [IPAddress(high: source.high, low: source.low)]
     }
 
     private static func identities(

@@ -156,7 +156,7 @@ package struct ControlPlane: Sendable {
     }
 
     private static func prefixes(_ configuration: ControlConfiguration) -> [IPPrefix] {
-        configuration.meshPrefixes.reduce(into: [DataDirectory.virtualPrefix]) { prefixes, prefix in
+        configuration.meshPrefixes.reduce(into: DataDirectory.virtualPrefixes) { prefixes, prefix in
             if !prefixes.contains(prefix) { prefixes.append(prefix) }
         }
     }

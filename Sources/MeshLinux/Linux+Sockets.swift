@@ -6,29 +6,35 @@ import Glibc
 package enum Linux {}
 
 extension Linux {
-    /// A non-blocking IPv4 TCP socket in the calling thread's network namespace.
-    package static func tcpSocket() throws(SystemError) -> FileDescriptor {
-        FileDescriptor(owning: try systemCall("socket") { nm_socket_tcp4() })
+    /// A non-blocking TCP socket in the calling thread's network namespace.
+    package static func tcpSocket(_ family: AddressFamily = .ipv4) throws(SystemError) -> FileDescriptor {
+        FileDescriptor(owning: try systemCall("socket") { nm_socket_tcp(family == .ipv6 ? 1 : 0) })
     }
 
-    /// A listening socket that shares its port with others of the same kind (SO_REUSEPORT).
+    /// A listening socket that shares its port with others of the same kind (SO_REUSEPORT). At `::` it takes IPv4 as
+    /// well; at any other IPv6 address nothing but that.
     package static func tcpListener(
-        at endpoint: IPv4Endpoint, backlog: CInt = 4096
+        at endpoint: Endpoint, backlog: CInt = 4096
     ) throws(SystemError) -> FileDescriptor {
-        let socket = try Self.tcpSocket()
+        let socket = try Self.tcpSocket(endpoint.family)
         let raw = socket.raw
         try Self.setOption(raw, nm_sol_socket, nm_so_reuseaddr, 1)
         try Self.setOption(raw, nm_sol_socket, nm_so_reuseport, 1)
-        _ = try systemCall("bind") { nm_bind4(raw, endpoint.address, endpoint.port) }
+        if endpoint.family == .ipv6 {
+            // Not left to net.ipv6.bindv6only.
+            try Self.setOption(raw, nm_ipproto_ipv6, nm_ipv6_v6only, endpoint.isUnspecified ? 0 : 1)
+        }
+        let address = endpoint.address
+        _ = try systemCall("bind") { withUnsafePointer(to: address) { nm_bind(raw, $0) } }
         _ = try systemCall("listen") { listen(raw, backlog) }
         return socket
     }
 
     /// One waiting connection and its peer's address.
     package static func accept(_ fd: CInt) throws(SystemError) -> IOResult<Accepted> {
-        var peer = IPv4Endpoint(address: 0, port: 0)
-        switch try nonBlockingCall("accept4", { nm_accept4(fd, &peer.address, &peer.port) }) {
-        case .done(let raw): return .done(Accepted(raw: raw, peer: peer))
+        var peer = nm_address()
+        switch try nonBlockingCall("accept4", { nm_accept(fd, &peer) }) {
+        case .done(let raw): return .done(Accepted(raw: raw, peer: Endpoint(peer)))
         case .wouldBlock: return .wouldBlock
         }
     }
@@ -36,13 +42,16 @@ extension Linux {
     /// What ``accept(_:)`` returns. The caller owns `raw`.
     package struct Accepted: Sendable {
         package let raw: CInt
-        package let peer: IPv4Endpoint
+        package let peer: Endpoint
     }
 
     /// Begins to connect; `.wouldBlock` means that epoll will say when it is made, and ``socketError(_:)`` how it went.
-    package static func connect(_ fd: CInt, to endpoint: IPv4Endpoint) throws(SystemError) -> IOResult<CInt> {
+    ///
+    /// - Parameter fd: a socket of the endpoint's family.
+    package static func connect(_ fd: CInt, to endpoint: Endpoint) throws(SystemError) -> IOResult<CInt> {
+        let address = endpoint.address
         do throws(SystemError) {
-            return .done(try systemCall("connect") { nm_connect4(fd, endpoint.address, endpoint.port) })
+            return .done(try systemCall("connect") { withUnsafePointer(to: address) { nm_connect(fd, $0) } })
         } catch {
             if error.errno == EINPROGRESS { return .wouldBlock }
             throw error
@@ -50,17 +59,17 @@ extension Linux {
     }
 
     /// The socket's own address.
-    package static func localEndpoint(_ fd: CInt) throws(SystemError) -> IPv4Endpoint {
-        var endpoint = IPv4Endpoint(address: 0, port: 0)
-        _ = try systemCall("getsockname") { nm_getsockname4(fd, &endpoint.address, &endpoint.port) }
-        return endpoint
+    package static func localEndpoint(_ fd: CInt) throws(SystemError) -> Endpoint {
+        var address = nm_address()
+        _ = try systemCall("getsockname") { nm_getsockname(fd, &address) }
+        return Endpoint(address)
     }
 
     /// The connected peer's address.
-    package static func peerEndpoint(_ fd: CInt) throws(SystemError) -> IPv4Endpoint {
-        var endpoint = IPv4Endpoint(address: 0, port: 0)
-        _ = try systemCall("getpeername") { nm_getpeername4(fd, &endpoint.address, &endpoint.port) }
-        return endpoint
+    package static func peerEndpoint(_ fd: CInt) throws(SystemError) -> Endpoint {
+        var address = nm_address()
+        _ = try systemCall("getpeername") { nm_getpeername(fd, &address) }
+        return Endpoint(address)
     }
 
     /// The socket's pending error as an `errno`, 0 for none (SO_ERROR); reading clears it.

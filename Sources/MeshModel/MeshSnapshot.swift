@@ -10,6 +10,8 @@ package final class MeshSnapshot: Sendable {
 
     private let workloadsByID: [WorkloadID: Workload]
     private let workloadsByIP: [IPAddress: Workload]
+    /// Workloads that share an address, by the ports that they listen on.
+    private let workloadsByPort: [IPAddress: [UInt16: Workload]]
     private let servicesByID: [NamespacedName: Service]
     private let servicesByHostname: [String: NamespacedName]
     private let frontends: [IPAddress: Frontend]
@@ -27,7 +29,8 @@ package final class MeshSnapshot: Sendable {
     }
 
     /// Of two things with one name the later counts. Of two services with one address, the first by name. Of two
-    /// workloads with one address, a healthy one, then one of this node, then the first by name.
+    /// workloads with one address (and, where they share it, one port), a healthy one, then one of this node, then the
+    /// first by name. An address that a workload has for itself is not shared.
     package init(
         settings: MeshSettings, localNode: String, localLocality: Locality = .init(), workloads: [Workload] = [],
         services: [Service] = [], nodes: [Node] = [], policies: [AuthorizationPolicy] = []
@@ -52,15 +55,28 @@ package final class MeshSnapshot: Sendable {
             uniquingKeysWith: +)
 
         var byIP: [IPAddress: Workload] = [:]
+        var byPort: [IPAddress: [UInt16: Workload]] = [:]
         var backing: [NamespacedName: [WorkloadID]] = [:]
         for workload in workloads {
             for service in workload.services.keys { backing[service, default: []].append(workload.id) }
-            for address in workload.isHostNetwork ? [] : workload.addresses {
+            if workload.isHostNetwork {
+                for address in workload.addresses {
+                    var ports = byPort.removeValue(forKey: address) ?? [:]
+                    for port in workload.ports {
+                        if let other = ports[port], !Self.isPreferred(workload, to: other, on: localNode) { continue }
+                        ports[port] = workload
+                    }
+                    byPort[address] = ports
+                }
+                continue
+            }
+            for address in workload.addresses {
                 if let other = byIP[address], !Self.isPreferred(workload, to: other, on: localNode) { continue }
                 byIP[address] = workload
             }
         }
         self.workloadsByIP = byIP
+        self.workloadsByPort = byPort
         self.backing = backing
 
         let builder = EndpointBuilder(
@@ -99,8 +115,13 @@ package final class MeshSnapshot: Sendable {
 
     package func workload(_ id: WorkloadID) -> Workload? { self.workloadsByID[id] }
 
-    /// The workload that has this address for itself; host-network workloads are never found by address.
+    /// The workload that has this address for itself; one that shares it is found by address and port only.
     package func workload(at address: IPAddress) -> Workload? { self.workloadsByIP[address] }
+
+    /// The workload that listens there: the one that has the address for itself, or the one of those that share it.
+    package func workload(at address: SocketAddress) -> Workload? {
+        self.workloadsByIP[address.ip] ?? self.workloadsByPort[address.ip]?[address.port]
+    }
 
     package func service(_ id: NamespacedName) -> Service? { self.servicesByID[id] }
 
@@ -199,7 +220,7 @@ package final class MeshSnapshot: Sendable {
                     service: frontend.service, workload: endpoint.workload, address: endpoint.address,
                     path: endpoint.path))
         }
-        if let workload = self.workloadsByIP[destination.ip] {
+        if let workload = self.workload(at: destination) {
             if MeshPorts.isReserved(destination.port) { return .failure(.selfCall) }
             return EndpointBuilder.path(to: workload, from: self.localNode, nodes: self.nodesByName).map {
                 Route(service: nil, workload: workload, address: destination, path: $0)
@@ -208,6 +229,16 @@ package final class MeshSnapshot: Sendable {
         if let ports = self.nodesByIP[destination.ip], ports.contains(destination.port) {
             return .failure(.selfCall)
         }
+        if self.workloadsByPort[destination.ip] != nil { return .failure(.unknownSharedPort(destination)) }
         return .failure(.unknownDestination)
+    }
+
+    /// Where this node dials the tunnels of another one: its first address in a family that this node has itself, as
+    /// far as that is known.
+    package func tunnelAddress(of node: Node) -> IPAddress? {
+        guard node.addresses.count > 1, let own = self.nodesByName[self.localNode]?.addresses, !own.isEmpty else {
+            return node.addresses.first
+        }
+        return node.addresses.first { address in own.contains { $0.isIPv4 == address.isIPv4 } } ?? node.addresses.first
     }
 }

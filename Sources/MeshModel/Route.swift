@@ -32,6 +32,8 @@ package enum RouteFailure: Error, Hashable, Sendable {
     case selfCall
     /// No service and no workload has this address.
     case unknownDestination
+    /// Workloads share the address, and none of them listens on this port.
+    case unknownSharedPort(SocketAddress)
     /// The service does not have this port.
     case unknownServicePort(NamespacedName)
     /// No workload that backs this port is healthy.
@@ -41,10 +43,18 @@ package enum RouteFailure: Error, Hashable, Sendable {
     /// Nothing says where the workload's node is.
     case nodeUnknown(WorkloadID, node: String)
 
+    /// Nothing in the mesh is known by that address.
+    package var isUnknown: Bool {
+        switch self {
+        case .unknownDestination, .unknownSharedPort: true
+        case .selfCall, .unknownServicePort, .noHealthyEndpoint, .noPreferredEndpoint, .nodeUnknown: false
+        }
+    }
+
     package var reason: CloseReason {
         switch self {
         case .selfCall: .selfCall
-        case .unknownDestination, .unknownServicePort: .unknownDestination
+        case .unknownDestination, .unknownSharedPort, .unknownServicePort: .unknownDestination
         case .noHealthyEndpoint, .noPreferredEndpoint, .nodeUnknown: .noHealthyEndpoint
         }
     }
@@ -55,6 +65,8 @@ extension RouteFailure: CustomStringConvertible {
         switch self {
         case .selfCall: "the port belongs to the mesh itself; dial the application's port"
         case .unknownDestination: "no service and no workload has this address; apply a Service or enrol the workload"
+        case .unknownSharedPort(let address):
+            "workloads share address \(address.ip), and none of them listens on port \(address.port)"
         case .unknownServicePort(let service): "service \(service) does not list this port; add it to spec.ports"
         case .noHealthyEndpoint(let service):
             "no workload that backs service \(service) on this port is healthy; check its selector and its nodes"

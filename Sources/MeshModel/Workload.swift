@@ -20,6 +20,8 @@ package struct Workload: Hashable, Sendable {
     package var isHealthy: Bool
     /// Shares its node's address with other workloads, so an address alone never names it.
     package var isHostNetwork: Bool
+    /// Where it listens, in ascending order; known only of a workload that shares its address.
+    package var ports: [UInt16]
     /// Weight in endpoint choice; at least 1.
     package var capacity: UInt32
     /// The services it backs, and the ports in each.
@@ -35,7 +37,8 @@ package struct Workload: Hashable, Sendable {
 
     package init(
         id: WorkloadID, addresses: [IPAddress], node: String, serviceAccount: String, trustDomain: String,
-        tunnel: TunnelProtocol = .tunnel, isHealthy: Bool = true, isHostNetwork: Bool = false, capacity: UInt32 = 1,
+        tunnel: TunnelProtocol = .tunnel, isHealthy: Bool = true, isHostNetwork: Bool = false, ports: [UInt16] = [],
+        capacity: UInt32 = 1,
         services: [NamespacedName: [PortMapping]] = [:], policies: [NamespacedName] = [], canonicalName: String? = nil,
         locality: Locality = .init(), limits: WorkloadLimits? = nil
     ) {
@@ -47,6 +50,7 @@ package struct Workload: Hashable, Sendable {
         self.tunnel = tunnel
         self.isHealthy = isHealthy
         self.isHostNetwork = isHostNetwork
+        self.ports = ports
         self.capacity = max(1, capacity)
         self.services = services
         self.policies = policies

@@ -8,7 +8,8 @@ final class Connection {
     let index: UInt32
     var machine: SetupStateMachine
     var record: ConnectionRecord
-    /// The workload of this node: the client's for a captured outbound connection, else the server's.
+    /// The workload of this node: the client's for a captured outbound connection, else the server's. nil: not known
+    /// yet.
     var workload: LocalWorkload?
     /// Of the side that is a tunnel, once its handshake is done.
     var session: TunnelSession?
@@ -72,8 +73,12 @@ final class Connection {
         var lastFailure: (reason: CloseReason, detail: String?)?
         /// Bytes that still wait in the client's socket and travelled with the CONNECT.
         var earlyCount = 0
-        /// The original destination, once asked for.
-        var isDestinationKnown = false
+        /// The inode of the namespace whose capture listener accepted it; 0: none did.
+        var namespace: UInt64 = 0
+        /// The interface of a link-local destination, else 0.
+        var scope: UInt32 = 0
+        /// The client of a connection steered to the inbound listener, where it is a workload of the same namespace.
+        var source: LocalWorkload?
         /// Nanoseconds of the monotonic clock until which it waits for a certificate; 0: it never had to.
         var parkedUntil: UInt64 = 0
         /// The tunnel stood ready.
@@ -93,6 +98,8 @@ final class Connection {
     /// Where and how to connect.
     struct Target {
         var address: SocketAddress
+        /// The interface of a link-local address, else 0.
+        var scope: UInt32 = 0
         /// Whose namespace the socket is made in; nil: the process's own.
         var from: LocalWorkload?
         /// The address that the server's application is to see.

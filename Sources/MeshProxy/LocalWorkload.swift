@@ -9,23 +9,30 @@ final class LocalWorkload: Sendable {
     let key: UInt32
     /// Where its sockets live; nil: the process's own namespace.
     let namespace: NetworkNamespace?
+    /// Of the namespace: which workloads share listeners.
+    let inode: UInt64
+    /// Other workloads and other processes may share its namespace, so that an address does not name it.
+    let isShared: Bool
     /// A small number, unique among attached ones, at least 1.
     let slot: UInt16
     let usage = WorkloadUsage()
 
-    init(id: WorkloadID, key: UInt32, slot: UInt16, namespace: NetworkNamespace?) {
+    init(id: WorkloadID, key: UInt32, slot: UInt16, namespace: NetworkNamespace?, inode: UInt64, isShared: Bool) {
         self.id = id
         self.key = key
         self.slot = slot
         self.namespace = namespace
+        self.inode = inode
+        self.isShared = isShared
     }
 }
 
 /// A listening socket, shared by its loop and ``Proxy``; closed when both have forgotten it.
 final class Listener: Sendable {
     enum Kind: Sendable {
-        case outbound(LocalWorkload)
-        case inbound(LocalWorkload)
+        /// Of the namespace with that inode.
+        case outbound(UInt64)
+        case inbound(UInt64)
         case tunnel
     }
 

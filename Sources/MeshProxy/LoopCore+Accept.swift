@@ -27,28 +27,24 @@ extension LoopCore {
     private func accepted(_ accepted: Linux.Accepted, at listener: Listener) {
         self.statistics.accepted += 1
         let origin: SetupStateMachine.Origin
-        let workload: LocalWorkload?
+        let namespace: UInt64
         switch listener.kind {
-        case .outbound(let source): (origin, workload) = (.capturedOutbound, source)
-        case .inbound(let destination): (origin, workload) = (.capturedInbound, destination)
-        case .tunnel: (origin, workload) = (.tunnel, nil)
+        case .outbound(let inode): (origin, namespace) = (.capturedOutbound, inode)
+        case .inbound(let inode): (origin, namespace) = (.capturedInbound, inode)
+        case .tunnel: (origin, namespace) = (.tunnel, 0)
         }
         let peer = SocketAddress(accepted.peer)
         var record = ConnectionRecord(
             id: self.settings.nextID(), direction: origin == .capturedOutbound ? .outbound : .inbound,
             sourceAddress: peer, destination: listener.address, wire: origin == .tunnel ? .splice : .plaintext,
             openedAt: Clock.wall)
-        if origin == .capturedOutbound {
-            record.source = workload?.id
-        } else {
-            record.destinationWorkload = workload?.id
-        }
 
         let live = self.settings.connectionCount.add(1, ordering: .relaxed).newValue
         if live > self.settings.maxConnections {
             self.settings.connectionCount.subtract(1, ordering: .relaxed)
             self.statistics.refusedByLimit += 1
             Linux.reset(accepted.raw)
+            self.noteOnlyWorkload(listener, &record)
             record.reason = .resourceExhausted
             record.detail = "\(self.settings.maxConnections) connections are open, which is this node's limit"
             self.settings.hooks.onClosed(record)
@@ -57,7 +53,8 @@ extension LoopCore {
 
         let connection = self.makeConnection(
             machine: SetupStateMachine(origin: origin, extraAttempts: self.settings.configuration.extraAttempts),
-            record: record, workload: workload)
+            record: record, workload: nil)
+        connection.setup?.namespace = namespace
         let index = connection.index
         let client = self.sides[index]
         client.pointee.fd = accepted.raw
@@ -101,14 +98,24 @@ extension LoopCore {
                 id: self.settings.nextID(), direction: .inbound, sourceAddress: SocketAddress(accepted.peer),
                 destination: listener.address, openedAt: Clock.wall)
             switch listener.kind {
-            case .outbound(let workload): (record.direction, record.source) = (.outbound, workload.id)
-            case .inbound(let workload): record.destinationWorkload = workload.id
+            case .outbound: record.direction = .outbound
+            case .inbound: break
             case .tunnel: record.wire = .splice
             }
+            self.noteOnlyWorkload(listener, &record)
             record.reason = .resourceExhausted
             record.detail = "no file descriptors are left; raise LimitNOFILE"
             self.settings.hooks.onClosed(record)
         }
         if let socket = try? Linux.tcpSocket() { self.spare = socket.release() }
+    }
+
+    /// Names the workload of a connection that is refused before anybody asks whose it is, where there is only one.
+    private func noteOnlyWorkload(_ listener: Listener, _ record: inout ConnectionRecord) {
+        switch listener.kind {
+        case .outbound(let inode): record.source = self.onlyWorkload(in: inode)?.id
+        case .inbound(let inode): record.destinationWorkload = self.onlyWorkload(in: inode)?.id
+        case .tunnel: break
+        }
     }
 }

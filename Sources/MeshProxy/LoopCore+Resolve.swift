@@ -7,6 +7,7 @@ import MeshTunnel
 /// Deciding where a connection goes, and whether it may.
 extension LoopCore {
     func resolve(_ connection: Connection) {
+        guard self.identify(connection) else { return }
         guard let view = self.view else {
             self.park(connection)
             return
@@ -41,28 +42,21 @@ extension LoopCore {
 
     private func resolveOutbound(_ connection: Connection, _ view: ProxyView) {
         guard let setup = connection.setup, let source = connection.workload else { return }
-        let fd = self.sides[connection.index].pointee.fd
-        if !setup.isDestinationKnown {
-            guard let destination = self.settings.hooks.originalDestination(fd, source.key) else {
-                self.fail(
-                    connection, .originalDestinationMissing,
-                    "the kernel has no record of the destination; connections to the capture port itself are refused")
-                return
-            }
-            connection.record.destination = destination
-            setup.isDestinationKnown = true
-        }
         let sourceWorkload = view.snapshot.workload(source.id)
         connection.record.sourceIdentity = sourceWorkload?.identity
         // A capture through loopback hides the workload's own address.
-        if connection.record.sourceAddress.ip.isLoopback, let address = sourceWorkload?.addresses.first {
-            connection.record.sourceAddress = SocketAddress(ip: address, port: connection.record.sourceAddress.port)
+        let client = connection.record.sourceAddress
+        if client.ip.isLoopback, let addresses = sourceWorkload?.addresses,
+            let address = addresses.first(where: { $0.isIPv4 == client.ip.isIPv4 }) ?? addresses.first
+        {
+            connection.record.sourceAddress = SocketAddress(ip: address, port: client.port)
         }
 
         let route: Route
         switch self.route(connection, view) {
         case .success(let resolved): route = resolved
-        case .failure(.unknownDestination) where self.settings.configuration.unknownDestination == .passthrough:
+        case .failure(let failure)
+        where failure.isUnknown && self.settings.configuration.unknownDestination == .passthrough:
             route = Route(service: nil, workload: nil, address: connection.record.destination, path: .plain)
         case .failure(let failure):
             if let last = setup.lastFailure {
@@ -88,18 +82,21 @@ extension LoopCore {
                 self.fail(connection, .workloadGone, "the destination workload is not enrolled on this node any more")
                 return
             }
-            guard self.isAllowed(connection, to: workload, at: route.address, view),
+            guard self.ownsPort(destination, route.address.port, connection, view),
+                self.isAllowed(connection, to: workload, at: route.address, view),
                 self.admitToDestination(destination, connection)
             else { return }
+            let client = connection.record.sourceAddress.shown(to: route.address.ip, of: sourceWorkload)
             setup.target = Connection.Target(
-                address: route.address, from: destination, markedClient: connection.record.sourceAddress, tunnel: nil)
+                address: route.address, from: destination, markedClient: client, tunnel: nil)
         case .tunnel(let node):
             connection.record.wire = .splice
             guard let identity = view.identities[source.id] else {
                 self.park(connection)
                 return
             }
-            guard let workload = route.workload, let expected = workload.identity, let address = node.addresses.first
+            guard let workload = route.workload, let expected = workload.identity,
+                let address = view.snapshot.tunnelAddress(of: node)
             else {
                 self.fail(connection, .noHealthyEndpoint, "the endpoint's node has no address or no valid identity")
                 return
@@ -116,8 +113,9 @@ extension LoopCore {
                         from: source.id, as: identity, to: workload.id,
                         at: SocketAddress(ip: address, port: node.tunnelPort), expecting: expected),
                     request: ConnectRequest(
-                        authority: route.address, client: connection.record.sourceAddress, source: source.id,
-                        sourceService: sourceWorkload?.canonicalName, trace: trace)))
+                        authority: route.address,
+                        client: connection.record.sourceAddress.inFamily(of: route.address.ip, of: sourceWorkload),
+                        source: source.id, sourceService: sourceWorkload?.canonicalName, trace: trace)))
         }
         self.perform(connection.machine.resolved(), connection)
     }
@@ -126,25 +124,6 @@ extension LoopCore {
 
     private func resolveInbound(_ connection: Connection, _ view: ProxyView) {
         guard let setup = connection.setup, let workload = connection.workload else { return }
-        if !setup.isDestinationKnown {
-            let fd = self.sides[connection.index].pointee.fd
-            let dialled =
-                if let known = self.settings.hooks.inboundDestination?(fd) { known } else {
-                    (try? Linux.localEndpoint(fd)).map { SocketAddress($0) }
-                }
-            guard let dialled else {
-                self.fail(connection, .originalDestinationMissing, "the socket has no IPv4 address of its own")
-                return
-            }
-            // The listener's own port: nobody was steered here, and dialling on would come back here.
-            if MeshPorts.isReserved(dialled.port) || dialled.port == connection.record.destination.port {
-                connection.record.destination = dialled
-                self.fail(connection, .selfCall, "the port belongs to the mesh itself; dial the application's port")
-                return
-            }
-            connection.record.destination = dialled
-            setup.isDestinationKnown = true
-        }
         guard let known = view.snapshot.workload(workload.id) else {
             self.park(connection)
             return
@@ -152,9 +131,19 @@ extension LoopCore {
         let destination = connection.record.destination
         connection.record.destinationIdentity = known.identity
         connection.record.upstream = destination
+        if let source = setup.source {
+            guard let identity = view.snapshot.workload(source.id)?.identity else {
+                self.park(connection)
+                return
+            }
+            connection.record.sourceIdentity = identity
+            // Counts for the client as well: it has no other connection that could.
+            guard self.admitToDestination(source, connection) else { return }
+        }
         guard self.isAllowed(connection, to: known, at: destination, view) else { return }
         setup.target = Connection.Target(
-            address: destination, from: workload, markedClient: connection.record.sourceAddress, tunnel: nil)
+            address: destination, scope: setup.scope, from: workload, markedClient: connection.record.sourceAddress,
+            tunnel: nil)
         self.perform(connection.machine.resolved(), connection)
     }
 
@@ -187,9 +176,12 @@ extension LoopCore {
             self.fail(connection, .selfCall, "the port belongs to the mesh itself; dial the application's port")
             return
         }
-        guard self.isAllowed(connection, to: known, at: request.authority, view) else { return }
-        setup.target = Connection.Target(
-            address: request.authority, from: workload, markedClient: connection.record.sourceAddress, tunnel: nil)
+        guard self.ownsPort(workload, request.authority.port, connection, view),
+            self.isAllowed(connection, to: known, at: request.authority, view)
+        else { return }
+        let client = connection.record.sourceAddress.shown(
+            to: request.authority.ip, of: connection.record.source.flatMap { view.snapshot.workload($0) })
+        setup.target = Connection.Target(address: request.authority, from: workload, markedClient: client, tunnel: nil)
         self.perform(connection.machine.resolved(), connection)
     }
 
@@ -200,8 +192,8 @@ extension LoopCore {
         _ connection: Connection, to workload: Workload, at address: SocketAddress, _ view: ProxyView
     ) -> Bool {
         let input = PolicyInput(
-            sourceIdentity: connection.machine.origin == .capturedInbound ? nil : connection.record.sourceIdentity,
-            sourceIP: connection.record.sourceAddress.ip, destination: address)
+            sourceIdentity: connection.record.sourceIdentity, sourceIP: connection.record.sourceAddress.ip,
+            destination: address)
         let decision = view.snapshot.decide(input, for: workload)
         connection.record.policy = decision.policy
         connection.policyInput = input

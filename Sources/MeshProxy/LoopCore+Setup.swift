@@ -63,10 +63,8 @@ extension LoopCore {
     // MARK: - Connecting
 
     private func connect(_ connection: Connection) {
-        guard let target = connection.setup?.target, let endpoint = target.address.ipv4Endpoint else {
-            self.attemptFailed(connection, .connectFailed, "IPv6 destinations are not supported yet")
-            return
-        }
+        guard let target = connection.setup?.target else { return }
+        let endpoint = Endpoint(target.address, scope: target.scope)
         connection.destination = target.tunnel?.destination
         if let tunnel = target.tunnel, connection.machine.origin != .pool, connection.setup?.mustDialAnew == false,
             self.takeTunnel(connection, tunnel.destination)
@@ -77,7 +75,7 @@ extension LoopCore {
         self.noteConnecting(connection)
         do throws(SystemError) {
             try self.enterNamespace(target.from?.namespace)
-            let socket = try Linux.tcpSocket()
+            let socket = try Linux.tcpSocket(endpoint.family)
             try Linux.setNoDelay(socket.raw)
             try self.settings.configuration.setKeepAlive(socket.raw)
             if let client = target.markedClient, !self.settings.hooks.markUpstream(socket.raw, client) {

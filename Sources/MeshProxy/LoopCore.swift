@@ -40,6 +40,10 @@ final class LoopCore {
     /// This node's workloads, by TLS server name.
     var workloadsByName: [String: LocalWorkload] = [:]
     var workloads: [WorkloadID: LocalWorkload] = [:]
+    /// By the number under which eBPF knows them.
+    var workloadsByKey: [UInt32: LocalWorkload] = [:]
+    /// By the inode of their network namespace.
+    var workloadsByNamespace: [UInt64: [LocalWorkload]] = [:]
     /// Connections that wait for a certificate.
     var parked: [Connection] = []
     /// The next side to be asked again whether its policy still allows it; nil: all done.

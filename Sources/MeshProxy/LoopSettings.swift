@@ -52,10 +52,13 @@ extension Duration {
 }
 
 extension SocketAddress {
-    init(_ endpoint: IPv4Endpoint) { self.init(ip: IPAddress(ipv4: endpoint.address), port: endpoint.port) }
+    init(_ endpoint: Endpoint) {
+        self.init(ip: IPAddress(high: endpoint.high, low: endpoint.low), port: endpoint.port)
+    }
+}
 
-    /// nil for IPv6.
-    var ipv4Endpoint: IPv4Endpoint? {
-        self.ip.ipv4.map { IPv4Endpoint(address: $0, port: self.port) }
+extension Endpoint {
+    init(_ address: SocketAddress, scope: UInt32 = 0) {
+        self.init(high: address.ip.high, low: address.ip.low, port: address.port, scope: scope)
     }
 }

@@ -9,21 +9,32 @@ import Synchronization
 /// The data plane of one node: event loops that carry captured connections to local workloads, through tunnels to
 /// other nodes, and out of tunnels to local workloads.
 package final class Proxy: Sendable {
-    private let configuration: ProxyConfiguration
+    let configuration: ProxyConfiguration
     private let hooks: ProxyHooks
     private let logger: Logger
     private let traffic = TrafficControl()
-    private let state = Mutex(State())
+    let state = Mutex(State())
+    /// Held while listeners are opened or given up, so that two workloads of one namespace cannot both be its first.
+    let attaching = Mutex(())
     private let recent = Mutex(ProxyStatistics())
 
-    fileprivate struct State {
+    struct State {
         var loops: [EventLoop] = []
         var tunnels: [Listener] = []
-        var workloads: [WorkloadID: [Listener]] = [:]
-        /// Numbers of the attached workloads, and of those that are being attached.
-        var slots: [WorkloadID: UInt16] = [:]
+        /// The process's own namespace.
+        var hostInode: UInt64 = 0
+        /// Listeners of the namespaces that have workloads, by inode.
+        var namespaces: [UInt64: OpenNamespace] = [:]
+        /// Of the attached workloads: the inode of the namespace, and the number in the loops' counts.
+        var members: [WorkloadID: (inode: UInt64, slot: UInt16)] = [:]
         var isStopped = false
         var workers: HandshakeWorkers?
+    }
+
+    struct OpenNamespace {
+        /// One list per kind, each with one listener per loop.
+        var listeners: [[Listener]]
+        var addresses: WorkloadListeners
     }
 
     package init(configuration: ProxyConfiguration, hooks: ProxyHooks, logger: Logger) {
@@ -55,7 +66,7 @@ package final class Proxy: Sendable {
                 maxConnections: min(self.configuration.maxConnections ?? derived, derived), traffic: self.traffic)
             var tunnels: [Listener] = []
             if let address = self.configuration.tunnelListener {
-                tunnels = try self.listeners(.tunnel, at: address)
+                tunnels = try self.openListeners(.tunnel, at: address)
             }
             let loops = try (0..<self.configuration.loops).map { _ in try EventLoop(settings) }
             for (loop, listener) in zip(loops, tunnels) { loop.submit { $0.addListener(listener) } }
@@ -65,6 +76,7 @@ package final class Proxy: Sendable {
                 state.loops = loops
                 state.workers = workers
                 state.tunnels = tunnels
+                state.hostInode = settings.hostNamespace.inode
             }
             self.logger.info(
                 "data plane started",
@@ -99,75 +111,6 @@ package final class Proxy: Sendable {
         workers?.stop()
     }
 
-    /// Opens a workload's capture listeners inside its namespace and begins to accept. Blocks for some milliseconds.
-    ///
-    /// - Parameters:
-    ///   - key: the number under which eBPF knows the workload; unique among attached ones.
-    ///   - namespace: nil means the process's own.
-    /// - Returns: where connections are accepted, with the inbound sockets' descriptors, one per loop, for the eBPF
-    ///   side. They stay the proxy's and live until ``detach(_:)``.
-    @discardableResult
-    package func attach(
-        _ id: WorkloadID, key: UInt32, namespace: NetworkNamespace?
-    ) throws(ProxyError) -> WorkloadListeners {
-        let loops = self.state.withLock { $0.loops }
-        if loops.isEmpty { throw ProxyError("the data plane does not run") }
-        guard let slot = self.state.withLock({ $0.takeSlot(id) }) else {
-            throw ProxyError("workload \(id) is attached already")
-        }
-        let workload = LocalWorkload(id: id, key: key, slot: slot, namespace: namespace)
-        let (outbound, inbound): ([Listener], [Listener])
-        let open: @Sendable () throws(SystemError) -> ([Listener], [Listener]) = { () throws(SystemError) in
-            (
-                try self.listeners(.outbound(workload), at: self.configuration.outboundListener),
-                try self.listeners(.inbound(workload), at: self.configuration.inboundListener)
-            )
-        }
-        do throws(SystemError) {
-            (outbound, inbound) = if let namespace { try namespace.run(open) } else { try open() }
-        } catch {
-            self.state.withLock { $0.slots[id] = nil }
-            throw ProxyError("cannot listen inside workload \(id)'s network namespace: \(error)")
-        }
-        guard let firstOutbound = outbound.first, let firstInbound = inbound.first else {
-            self.state.withLock { $0.slots[id] = nil }
-            throw ProxyError("the data plane does not run")
-        }
-        self.state.withLock { $0.workloads[id] = outbound + inbound }
-        for (index, loop) in loops.enumerated() {
-            let (mine, other) = (outbound[index], inbound[index])
-            loop.submit { core in
-                core.workloads[id] = workload
-                core.workloadsByName[Self.serverName(id)] = workload
-                workload.usage.update(core.view?.snapshot.workload(id)?.limits)
-                core.addListener(mine)
-                core.addListener(other)
-            }
-        }
-        return WorkloadListeners(
-            outbound: firstOutbound.address, inbound: firstInbound.address,
-            inboundDescriptors: inbound.map { $0.descriptor.raw },
-            outboundDescriptors: outbound.map { $0.descriptor.raw })
-    }
-
-    /// Closes a workload's listeners, and its connections with reason `workload_gone`.
-    package func detach(_ id: WorkloadID) {
-        let loops = self.state.withLock { state in
-            state.workloads[id] = nil
-            state.slots[id] = nil
-            return state.loops
-        }
-        for loop in loops {
-            loop.submit { core in
-                core.workloads[id] = nil
-                core.workloadsByName[Self.serverName(id)] = nil
-                for (key, listener) in core.listeners where listener.workload?.id == id { core.removeListener(key) }
-                core.retireTunnels { $0.workload?.id == id }
-                core.closeAll(.workloadGone) { !$0.isQuiet && ($0.workload?.id == id || $0.policyWorkload == id) }
-            }
-        }
-    }
-
     /// Replaces what the loops decide by, and closes connections that are now denied.
     package func update(_ view: ProxyView) {
         self.traffic.endpoints.prune(view.snapshot)
@@ -186,8 +129,8 @@ package final class Proxy: Sendable {
     package func drain(deadline: Duration) async {
         let loops = self.state.withLock { state in
             state.tunnels = []
-            state.workloads = [:]
-            state.slots = [:]
+            state.namespaces = [:]
+            state.members = [:]
             return state.loops
         }
         for loop in loops {
@@ -228,43 +171,8 @@ package final class Proxy: Sendable {
         self.traffic.endpoints.services()
     }
 
-    private static func serverName(_ id: WorkloadID) -> String {
+    static func serverName(_ id: WorkloadID) -> String {
         "\(id.name).\(id.namespace).workload.mesh.internal"
-    }
-
-    /// One listener per loop, all on one port.
-    private func listeners(_ kind: Listener.Kind, at address: SocketAddress) throws(SystemError) -> [Listener] {
-        // Only IPv4 yet.
-        guard var endpoint = address.ipv4Endpoint else { throw SystemError(call: "bind", errno: EAFNOSUPPORT) }
-        return try (0..<self.configuration.loops).map { _ throws(SystemError) in
-            let socket = try Linux.tcpListener(at: endpoint)
-            // Accepted sockets inherit both.
-            try Linux.setNoDelay(socket.raw)
-            try self.configuration.setKeepAlive(socket.raw)
-            endpoint = try Linux.localEndpoint(socket.raw)
-            return Listener(kind: kind, descriptor: socket, address: SocketAddress(endpoint))
-        }
-    }
-}
-
-extension Proxy.State {
-    /// The least free number, from 1 on; nil when the workload has one or there are none left.
-    fileprivate mutating func takeSlot(_ id: WorkloadID) -> UInt16? {
-        if self.slots[id] != nil { return nil }
-        let used = Set(self.slots.values)
-        guard let slot = (1...UInt16.max).first(where: { !used.contains($0) }) else { return nil }
-        self.slots[id] = slot
-        return slot
-    }
-}
-
-extension Listener {
-    /// nil for the tunnel listener.
-    var workload: LocalWorkload? {
-        switch self.kind {
-        case .outbound(let workload), .inbound(let workload): workload
-        case .tunnel: nil
-        }
     }
 }
 

@@ -36,9 +36,12 @@ package struct ProxyConfiguration: Sendable {
     /// Where peers dial tunnels, in the process's own network namespace; nil: none are accepted. Port 0 takes any
     /// (see ``Proxy/tunnelEndpoint``).
     package var tunnelListener: SocketAddress?
-    /// The capture listeners inside each workload's network namespace.
+    /// The capture listeners inside each network namespace that has workloads. `::` takes both families, and becomes
+    /// 0.0.0.0 where there is no IPv6; the IPv6 one of outbound captures is left out there.
     package var outboundListener = SocketAddress(ip: IPAddress(ipv4: 0x7f00_0001), port: MeshPorts.outbound)
-    package var inboundListener = SocketAddress(ip: IPAddress(ipv4: 0), port: MeshPorts.inbound)
+    package var outboundListener6: SocketAddress? = SocketAddress(
+        ip: IPAddress(high: 0, low: 1), port: MeshPorts.outbound)
+    package var inboundListener = SocketAddress(ip: IPAddress(high: 0, low: 0), port: MeshPorts.inbound)
     package var unknownDestination = UnknownDestination.refuse
     package var aead = AEAD.automatic
     /// Threads that do the arithmetic of TLS handshakes; at least 1.

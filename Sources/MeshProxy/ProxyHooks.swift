@@ -3,10 +3,16 @@ import MeshModel
 
 /// What the proxy asks of, and tells, the rest of the daemon. Called on loop threads: must be quick and never block.
 package struct ProxyHooks: Sendable {
-    /// Where the client of this captured, accepted socket wanted to go; nil when the kernel has no record of it, or has
-    /// one of another workload than that of the listener (`workload`): whose process strays into a namespace does not
-    /// get the identity that lives there.
-    package var originalDestination: @Sendable (_ socket: CInt, _ workload: UInt32) -> SocketAddress?
+    /// Where the client of this captured, accepted socket wanted to go, and the key of its workload; nil when the kernel
+    /// has no record of it.
+    package var originalDestination: @Sendable (_ socket: CInt) -> (address: SocketAddress, workload: UInt32)?
+    /// For which workload's application a socket was steered to an inbound listener, and the key of the client's if that
+    /// is a workload of the same namespace. nil: the kernel has no record of it, so it is for the namespace's only
+    /// workload, if there is only one.
+    package var inboundOrigin: @Sendable (_ socket: CInt) -> (workload: UInt32, source: UInt32?)?
+    /// The key of the workload that listens on a port of the namespace that `workload` shares; nil: none does. Without
+    /// this hook the view's word counts.
+    package var portOwner: (@Sendable (_ workload: UInt32, _ port: UInt16) -> UInt32?)?
     /// Where the client of a socket accepted by an inbound listener wanted to go; nil, the usual case: the socket's own
     /// address says it.
     package var inboundDestination: (@Sendable (_ socket: CInt) -> SocketAddress?)?
@@ -19,12 +25,14 @@ package struct ProxyHooks: Sendable {
     package var onClosed: @Sendable (ConnectionRecord) -> Void
 
     package init(
-        originalDestination: @escaping @Sendable (_ socket: CInt, _ workload: UInt32) -> SocketAddress?,
+        originalDestination: @escaping @Sendable (_ socket: CInt) -> (address: SocketAddress, workload: UInt32)?,
+        inboundOrigin: @escaping @Sendable (_ socket: CInt) -> (workload: UInt32, source: UInt32?)? = { _ in nil },
         markUpstream: @escaping @Sendable (_ socket: CInt, _ client: SocketAddress) -> Bool = { _, _ in true },
         onOpened: @escaping @Sendable (ConnectionRecord) -> Void = { _ in },
         onClosed: @escaping @Sendable (ConnectionRecord) -> Void = { _ in }
     ) {
         self.originalDestination = originalDestination
+        self.inboundOrigin = inboundOrigin
         self.markUpstream = markUpstream
         self.onOpened = onOpened
         self.onClosed = onClosed

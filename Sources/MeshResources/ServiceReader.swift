@@ -32,6 +32,10 @@ extension ServiceResource {
                 spec.report("clusterIPs", "None stands alone")
             }
         }
+        let policy = Self.readFamilyPolicy(spec)
+        let families = Self.readFamilies(spec)
+        let named = (clusterIPs.isEmpty ? [clusterIP].compactMap { $0 } : clusterIPs).compactMap { IPAddress($0)?.family }
+        Self.checkFamilies(families, policy, named: named, spec)
         let isLocal = Self.readIsLocal(spec)
         let distribution = Self.readDistribution(metadata, spec)
         spec.finish()
@@ -40,8 +44,54 @@ extension ServiceResource {
             spec: Spec(
                 selector: selector, ports: ports.map(\.port), clusterIP: clusterIP ?? clusterIPs.first,
                 // One address says the same in both fields.
-                clusterIPs: clusterIPs.count > 1 ? clusterIPs : [],
+                clusterIPs: clusterIPs.count > 1 ? clusterIPs : [], ipFamilies: families, ipFamilyPolicy: policy,
                 internalTrafficPolicy: isLocal ? "Local" : nil, trafficDistribution: distribution))
+    }
+
+    private static func readFamilyPolicy(_ spec: ObjectReader) -> IPFamilyPolicy? {
+        guard let field = spec.optional("ipFamilyPolicy"), let text = field.string else { return nil }
+        let policy = IPFamilyPolicy(rawValue: text)
+        if policy == nil {
+            field.report(
+                "has to be one of \(IPFamilyPolicy.allCases.map(\.rawValue).joined(separator: ", ")), not "
+                    + "\(text.prefix(32))")
+        }
+        return policy
+    }
+
+    private static func readFamilies(_ spec: ObjectReader) -> [IPFamily] {
+        var families: [IPFamily] = []
+        for field in spec.optional("ipFamilies")?.list ?? [] {
+            guard let text = field.string else { continue }
+            guard let family = IPFamily(rawValue: text) else {
+                field.report("has to be IPv4 or IPv6, not \(text.prefix(32))")
+                continue
+            }
+            if families.contains(family) { field.report("\(text) is named twice") }
+            families.append(family)
+        }
+        return families
+    }
+
+    /// What is said of families has to agree.
+    ///
+    /// - Parameter named: those of the addresses that the document names.
+    private static func checkFamilies(
+        _ families: [IPFamily], _ policy: IPFamilyPolicy?, named: [IPFamily], _ spec: ObjectReader
+    ) {
+        if policy == .singleStack, families.count > 1 {
+            spec.report("ipFamilies", "SingleStack takes one family; choose PreferDualStack, or one family")
+        }
+        if policy == .singleStack, Set(named).count > 1 {
+            spec.report("clusterIPs", "SingleStack takes addresses of one family; choose PreferDualStack")
+        }
+        guard let first = families.first, let own = named.first else { return }
+        if own != first {
+            spec.report("ipFamilies", "the first family has to be that of the first address, \(own.rawValue)")
+        }
+        if families.count == 1, policy == nil || policy == .singleStack, Set(named).count > 1 {
+            spec.report("ipFamilies", "names one family, and clusterIPs has addresses of both")
+        }
     }
 
     private static func readIsLocal(_ spec: ObjectReader) -> Bool {
@@ -92,7 +142,6 @@ extension ServiceResource {
             guard let address = IPAddress(text) else {
                 return "'\(text.prefix(64))' is not an IP address" + (orNone ? " or None" : "")
             }
-            guard address.isIPv4 else { return "IPv6 virtual addresses are not supported yet" }
             return address.isAssignable ? nil : "\(text) cannot be the address of a service"
         }
     }
@@ -103,12 +152,6 @@ extension ServiceResource {
         }
         if let field = spec.optional("sessionAffinity"), let text = field.string, text != "None" {
             field.report("only None is supported: each connection is balanced on its own")
-        }
-        if let field = spec.optional("ipFamilyPolicy"), let text = field.string, text != "SingleStack" {
-            field.report("only SingleStack is supported")
-        }
-        for field in spec.optional("ipFamilies")?.list ?? [] {
-            if let text = field.string, text != "IPv4" { field.report("only IPv4 is supported yet") }
         }
         spec.refuse(
             "externalName", "externalIPs", "loadBalancerIP", "loadBalancerClass", "loadBalancerSourceRanges",

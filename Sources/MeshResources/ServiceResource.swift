@@ -10,21 +10,32 @@ package struct ServiceResource: Codable, Hashable, Sendable {
         /// An address, or `None` for a service without a virtual address; nil: one is assigned.
         package var clusterIP: String?
         @OmittedWhenEmpty package var clusterIPs: [String]
+        @OmittedWhenEmpty package var ipFamilies: [IPFamily]
+        package var ipFamilyPolicy: IPFamilyPolicy?
         /// `Local`: only endpoints on the client's node; nil: on every node.
         package var internalTrafficPolicy: String?
         package var trafficDistribution: TrafficDistribution?
 
         package init(
             selector: [String: String], ports: [Port], clusterIP: String? = nil, clusterIPs: [String] = [],
+            ipFamilies: [IPFamily] = [], ipFamilyPolicy: IPFamilyPolicy? = nil,
             internalTrafficPolicy: String? = nil, trafficDistribution: TrafficDistribution? = nil
         ) {
             self.selector = selector
             self.ports = ports
             self.clusterIP = clusterIP
             self.clusterIPs = clusterIPs
+            self.ipFamilies = ipFamilies
+            self.ipFamilyPolicy = ipFamilyPolicy
             self.internalTrafficPolicy = internalTrafficPolicy
             self.trafficDistribution = trafficDistribution
         }
+    }
+
+    package enum IPFamilyPolicy: String, Codable, Hashable, Sendable, CaseIterable {
+        case singleStack = "SingleStack"
+        case preferDualStack = "PreferDualStack"
+        case requireDualStack = "RequireDualStack"
     }
 
     package struct Port: Codable, Hashable, Sendable {
@@ -63,7 +74,21 @@ package struct ServiceResource: Codable, Hashable, Sendable {
 
     package var isHeadless: Bool { self.spec.clusterIP == "None" }
 
-    /// The virtual addresses that the document asks for; empty: one has to be assigned, unless it is headless.
+    /// The families in which an address has to be assigned. A document that says nothing gets one of each.
+    package var assignedFamilies: [IPFamily] {
+        if self.isHeadless { return [] }
+        let named = Set(self.requestedAddresses.map(\.family))
+        let wanted: [IPFamily] =
+            switch self.spec.ipFamilyPolicy {
+            case .singleStack: named.isEmpty ? [self.spec.ipFamilies.first ?? .ipv4] : []
+            case .preferDualStack, .requireDualStack: IPFamily.allCases
+            case nil where self.spec.ipFamilies.isEmpty: named.isEmpty ? IPFamily.allCases : []
+            case nil: self.spec.ipFamilies
+            }
+        return wanted.filter { !named.contains($0) }
+    }
+
+    /// The virtual addresses that the document asks for.
     package var requestedAddresses: [IPAddress] {
         let texts = self.spec.clusterIPs.isEmpty ? [self.spec.clusterIP].compactMap { $0 } : self.spec.clusterIPs
         return texts.compactMap { IPAddress($0) }

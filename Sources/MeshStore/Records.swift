@@ -17,14 +17,31 @@ package struct ResourceRecord: Hashable, Sendable {
     package let addresses: [IPAddress]
 }
 
-/// Which virtual address a resource wants.
-package enum VirtualAddress: Hashable, Sendable {
+/// Which virtual addresses a resource wants.
+package struct VirtualAddress: Hashable, Sendable {
+    /// Named by the operator.
+    package var fixed: [IPAddress]
+    /// In each of these families the next free one, the same for ever.
+    package var automatic: [IPFamily]
+
+    package init(fixed: [IPAddress] = [], automatic: [IPFamily] = []) {
+        self.fixed = fixed
+        self.automatic = automatic
+    }
+
     /// It is no service, or a headless one.
-    case none
-    /// The next free one, the same for ever.
-    case automatic
-    /// These.
-    case fixed([IPAddress])
+    package static let none = VirtualAddress()
+    /// One of each family.
+    package static let automatic = VirtualAddress(automatic: IPFamily.allCases)
+
+    /// These and no others.
+    package static func fixed(_ addresses: [IPAddress]) -> Self { VirtualAddress(fixed: addresses) }
+}
+
+extension ServiceResource {
+    package var virtualAddress: VirtualAddress {
+        VirtualAddress(fixed: self.requestedAddresses, automatic: self.assignedFamilies)
+    }
 }
 
 /// A resource as it is handed to the store.
@@ -82,12 +99,14 @@ package struct WorkloadRecord: Hashable, Sendable {
     package var labels: [String: String]
     package var addresses: [IPAddress]
     package var isHostNetwork: Bool
+    /// Where it listens, in ascending order; known only of a workload that shares its address.
+    package var ports: [UInt16]
     /// Share in endpoint choice.
     package var weight: UInt32
 
     package init(
         id: WorkloadID, node: String, serviceAccount: String, labels: [String: String], addresses: [IPAddress],
-        isHostNetwork: Bool = false, weight: UInt32 = 1
+        isHostNetwork: Bool = false, ports: [UInt16] = [], weight: UInt32 = 1
     ) {
         self.id = id
         self.node = node
@@ -95,6 +114,7 @@ package struct WorkloadRecord: Hashable, Sendable {
         self.labels = labels
         self.addresses = addresses
         self.isHostNetwork = isHostNetwork
+        self.ports = ports
         self.weight = weight
     }
 }

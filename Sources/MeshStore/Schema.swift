@@ -49,6 +49,9 @@ enum Schema {
         migrator.registerMigration("3 weights") { db in
             try db.execute(sql: "ALTER TABLE workloads ADD COLUMN weight INTEGER NOT NULL DEFAULT 1")
         }
+        migrator.registerMigration("4 ports") { db in
+            try db.execute(sql: "ALTER TABLE workloads ADD COLUMN ports TEXT NOT NULL DEFAULT ''")
+        }
         return migrator
     }
 }

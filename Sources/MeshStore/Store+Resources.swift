@@ -121,23 +121,13 @@ extension Store {
     }
 
     private func giveAddress(_ change: ResourceChange, now: Date, _ db: Database) throws -> Bool {
-        switch change.address {
-        case .none:
-            try VirtualAddresses.release(change.key, now: now, db)
-        case .automatic:
-            try VirtualAddresses.allocate(change.key, from: self.virtualPrefix, now: now, db)
-        case .fixed(let addresses):
-            try VirtualAddresses.claim(addresses, for: change.key, now: now, db)
-        }
+        try VirtualAddresses.give(change.address, to: change.key, from: self.virtualPrefixes, now: now, db)
     }
 }
 
 extension VirtualAddress {
     fileprivate var rank: Int {
-        switch self {
-        case .none: 0
-        case .fixed: 1
-        case .automatic: 2
-        }
+        if self.fixed.isEmpty { return self.automatic.isEmpty ? 0 : 3 }
+        return self.automatic.isEmpty ? 1 : 2
     }
 }

@@ -129,6 +129,7 @@ extension Store {
                 labels: (try? JSONDecoder().decode([String: String].self, from: Data((row["labels"] as String).utf8)))
                     ?? [:],
                 addresses: Self.decodeAddresses(row["addresses"]), isHostNetwork: row["hostNetwork"],
+                ports: (row["ports"] as String).split(separator: ",").compactMap { UInt16($0) },
                 weight: UInt32(clamping: row["weight"] as Int))
         }
     }
@@ -139,12 +140,14 @@ extension Store {
         let labels = String(decoding: try encoder.encode(workload.labels), as: UTF8.self)
         try db.execute(
             sql: """
-                INSERT INTO workloads (namespace, name, node, serviceAccount, labels, addresses, hostNetwork, weight)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO workloads (namespace, name, node, serviceAccount, labels, addresses, hostNetwork, ports,
+                    weight)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """,
             arguments: [
                 workload.id.namespace, workload.id.name, workload.node, workload.serviceAccount, labels,
-                Self.encodeAddresses(workload.addresses), workload.isHostNetwork, Int(workload.weight),
+                Self.encodeAddresses(workload.addresses), workload.isHostNetwork,
+                workload.ports.map(String.init).joined(separator: ","), Int(workload.weight),
             ])
     }
 }

@@ -8,20 +8,25 @@ import MeshModel
 /// certificates, in one SQLite file (write-ahead log, mode 0600). Every method is one transaction.
 package final class Store: Sendable {
     package let path: String
-    /// Where automatic virtual addresses come from.
-    package let virtualPrefix: IPPrefix
+    /// Where automatic virtual addresses come from, at most one for each family.
+    package let virtualPrefixes: [IPPrefix]
     private let pool: DatabasePool
 
     /// Opens the file, or makes it, and brings its tables up to date.
     ///
     /// Refuses a file that is damaged, belongs to another program or was written by a newer version.
-    package init(path: String, virtualPrefix: IPPrefix) throws(StoreError) {
+    package init(path: String, virtualPrefixes: [IPPrefix]) throws(StoreError) {
         self.path = path
-        self.virtualPrefix = virtualPrefix
+        self.virtualPrefixes = virtualPrefixes
         // SQLite gives the -wal and -shm files the mode of the database.
         try PrivateFile.prepare(path)
         do {
             self.pool = try Self.open(path)
+            try self.pool.write { db in
+                if try VirtualAddresses.complete(from: virtualPrefixes, now: Date(), db) {
+                    _ = try Self.nextRevision(db)
+                }
+            }
         } catch {
             throw StoreError(error, path: path)
         }

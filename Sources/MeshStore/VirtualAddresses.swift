@@ -11,34 +11,52 @@ enum VirtualAddresses {
     /// answer, must not reach a stranger.
     static let quarantine: TimeInterval = 3_600
     /// The first addresses of the range are left to operators who name one.
-    static let reserved: UInt32 = 256
+    static let reserved: UInt64 = 256
 
-    /// Gives `key` an address of `prefix` unless it has one already; true when that changed something.
+    /// Gives `key` the addresses it wants and no others; true when that changed something.
     ///
-    /// The choice begins at a hash of the name, so that a service that is deleted and made again gets its old one.
-    static func allocate(_ key: ResourceKey, from prefix: IPPrefix, now: Date, _ db: Database) throws -> Bool {
+    /// - Parameter prefixes: where automatic addresses come from; a family without one has none.
+    static func give(
+        _ wanted: VirtualAddress, to key: ResourceKey, from prefixes: [IPPrefix], now: Date, _ db: Database
+    ) throws -> Bool {
+        let ranges = wanted.automatic.compactMap { family in prefixes.first { $0.address.family == family } }
         let owned = try Self.owned(by: key, db)
-        if let own = owned.first(where: { $0.isLive && prefix.contains($0.address) }),
-            owned.filter(\.isLive).count == 1,
-            own.isAutomatic
+        let live = owned.filter(\.isLive)
+        let chosen = Set(live.filter { !$0.isAutomatic }.map(\.address))
+        if chosen == Set(wanted.fixed), live.count == chosen.count + ranges.count,
+            ranges.allSatisfy({ range in live.contains { $0.isAutomatic && range.contains($0.address) } })
         {
             return false
         }
-        try Self.release(key, now: now, db)
-        if let own = owned.first(where: { $0.isAutomatic && prefix.contains($0.address) }) {
-            try Self.take(own.address, for: key, automatic: true, db)
-            return true
+        let hadSome = try Self.release(key, now: now, db)
+        try Self.claim(wanted.fixed, for: key, db)
+        for range in ranges {
+            if let own = owned.first(where: { $0.isAutomatic && range.contains($0.address) }) {
+                try Self.take(own.address, for: key, automatic: true, db)
+            } else {
+                try Self.allocate(key, from: range, now: now, db)
+            }
         }
-        guard let base = prefix.address.ipv4, prefix.length <= 22 else {
-            throw StoreError(.conflict, "\(prefix) is too small for virtual addresses: it needs to be /22 or wider")
+        return hadSome || !wanted.fixed.isEmpty || !ranges.isEmpty
+    }
+
+    /// Finds a free address of `prefix`.
+    ///
+    /// The choice begins at a hash of the name, so that a service that is deleted and made again gets its old one.
+    private static func allocate(_ key: ResourceKey, from prefix: IPPrefix, now: Date, _ db: Database) throws {
+        guard prefix.mappedLength <= 118 else {
+            throw StoreError(
+                .conflict,
+                "\(prefix) is too small for virtual addresses: it needs to be /22 or wider, or /118 in IPv6")
         }
-        let size = UInt32(1) << UInt32(32 - prefix.length)
+        let size = UInt64(1) << UInt64(128 - max(96, prefix.mappedLength))
         // Neither the reserved ones nor the last, which looks like a broadcast address.
         let usable = size - Self.reserved - 1
-        let start = Self.hash(key) % usable
+        let start = UInt64(Self.hash(key)) % usable
         let before = now.addingTimeInterval(-Self.quarantine).stored
         for step in 0..<usable {
-            let address = IPAddress(ipv4: base + Self.reserved + (start + step) % usable)
+            let address = IPAddress(
+                high: prefix.address.high, low: prefix.address.low + Self.reserved + (start + step) % usable)
             let isTaken = try Bool.fetchOne(
                 db,
                 sql: """
@@ -46,7 +64,7 @@ enum VirtualAddresses {
                     """, arguments: [address.description, before])
             if isTaken == true { continue }
             try Self.take(address, for: key, automatic: true, db)
-            return true
+            return
         }
         throw StoreError([
             .init(
@@ -56,11 +74,8 @@ enum VirtualAddresses {
         ])
     }
 
-    /// Gives `key` the addresses the operator named and no others; true when that changed something.
-    static func claim(_ addresses: [IPAddress], for key: ResourceKey, now: Date, _ db: Database) throws -> Bool {
-        let live = try Self.owned(by: key, db).filter(\.isLive)
-        if Set(live.map(\.address)) == Set(addresses), live.allSatisfy({ !$0.isAutomatic }) { return false }
-        try Self.release(key, now: now, db)
+    /// Takes the addresses that the operator named.
+    private static func claim(_ addresses: [IPAddress], for key: ResourceKey, _ db: Database) throws {
         for address in addresses {
             let owner = try Row.fetchOne(
                 db, sql: "SELECT * FROM addresses WHERE address = ? AND releasedAt IS NULL",
@@ -75,7 +90,22 @@ enum VirtualAddresses {
             }
             try Self.take(address, for: key, automatic: false, db)
         }
-        return true
+    }
+
+    /// Gives the services of a store that an older version wrote the addresses that they have in this one; true when
+    /// that changed something.
+    static func complete(from prefixes: [IPPrefix], now: Date, _ db: Database) throws -> Bool {
+        var changed = false
+        for row in try Row.fetchAll(
+            db, sql: "SELECT * FROM resources WHERE kind = ? ORDER BY created",
+            arguments: [ResourceKind.service.rawValue])
+        {
+            // One that cannot be read is reported where it is used.
+            guard case .service(let service)? = try? Resource(canonicalJSON: row["json"]) else { continue }
+            let key = ResourceKey(kind: .service, namespace: row["namespace"], name: row["name"])
+            if try Self.give(service.virtualAddress, to: key, from: prefixes, now: now, db) { changed = true }
+        }
+        return changed
     }
 
     /// Every address in use, by owner.

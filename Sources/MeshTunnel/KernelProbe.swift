@@ -8,7 +8,7 @@ struct LoopbackPair: ~Copyable {
     let right: FileDescriptor
 
     init() throws(SystemError) {
-        let listener = try Linux.tcpListener(at: IPv4Endpoint(address: 0x7f00_0001, port: 0), backlog: 1)
+        let listener = try Linux.tcpListener(at: .loopback(port: 0), backlog: 1)
         let left = try Linux.tcpSocket()
         // What is timed sends much at once and does not want to wait.
         try Linux.setBufferSizes(listener.raw, send: 1 << 20, receive: 1 << 20)

@@ -84,7 +84,7 @@ import Testing
         arguments: [
             ("192.0.2.1:80", "notCaptured", nil), ("10.201.1.2:80", "notCaptured", nil),
             ("10.201.9.9:80", "refused", "unknown_destination"), ("240.240.0.1:81", "refused", "unknown_destination"),
-            ("240.240.0.1:15008", "refused", "self_call"), ("[fd00::1]:80", "refused", nil),
+            ("240.240.0.1:15008", "refused", "self_call"), ("[fd00::1]:80", "refused", "unknown_destination"),
         ] as [(String, String, String?)])
     func verdicts(_ destination: String, _ verdict: String, _ reason: String?) throws {
         let answer = try Self.explainer().explain(source: "shop/web", destination: destination)

@@ -14,7 +14,7 @@ import Testing
         telemetry.watchLoops(
             of: Proxy(
                 configuration: ProxyConfiguration(loops: 1, tunnelListener: nil),
-                hooks: ProxyHooks(originalDestination: { _, _ in nil }), logger: Logger(label: "test")))
+                hooks: ProxyHooks(originalDestination: { _ in nil }), logger: Logger(label: "test")))
         let text = telemetry.registry.render()
         for kind in ["full", "resumed", "shed"] {
             #expect(text.contains("nodemesh_tunnel_handshakes_total{kind=\"\(kind)\"} 0"))
@@ -29,7 +29,7 @@ import Testing
         telemetry.watch(
             Proxy(
                 configuration: ProxyConfiguration(loops: 1, tunnelListener: nil),
-                hooks: ProxyHooks(originalDestination: { _, _ in nil }), logger: Logger(label: "test")))
+                hooks: ProxyHooks(originalDestination: { _ in nil }), logger: Logger(label: "test")))
         let text = telemetry.registry.render()
         for limit in TrafficStatistics.Limit.allCases {
             #expect(text.contains("nodemesh_limit_refusals_total{limit=\"\(limit.rawValue)\"} 0"))

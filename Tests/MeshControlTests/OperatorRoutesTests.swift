@@ -100,7 +100,8 @@ import Testing
             response = try await client.execute(uri: "/v1/services", method: .get, headers: headers)
             let services = try Self.decode([ServiceSummary].self, response)
             #expect(services.map(\.hostname) == ["api.shop.mesh.internal", "web.shop.mesh.internal"])
-            #expect(Set(services.flatMap(\.addresses)).count == 2)
+            // One of each family.
+            #expect(Set(services.flatMap(\.addresses)).count == 4)
             response = try await client.execute(
                 uri: "/v1/resources/service/shop/api", method: .delete, headers: headers)
             #expect(response.status == .noContent)

@@ -22,7 +22,8 @@ enum Sample {
     static func workload(_ name: String = "web-1") -> Workload {
         Workload(
             id: WorkloadID(namespace: "shop", name: name), addresses: [Self.address], node: "n1",
-            serviceAccount: "web", trustDomain: "mesh.internal", isHealthy: false, isHostNetwork: true, capacity: 7,
+            serviceAccount: "web", trustDomain: "mesh.internal", isHealthy: false, isHostNetwork: true,
+            ports: [80, 8443], capacity: 7,
             services: [
                 NamespacedName(namespace: "shop", name: "web"): [PortMapping(servicePort: 80, targetPort: 8080)],
                 NamespacedName(namespace: "shop", name: "api"): [],

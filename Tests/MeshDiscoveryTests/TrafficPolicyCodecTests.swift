@@ -64,6 +64,7 @@ struct TrafficPolicyCodecTests {
         #expect(service.extensions.isEmpty)
         var workload = Sample.workload()
         workload.capacity = 1
+        workload.ports = []
         let message = try Istio_Workload_Workload(workload, meshTrustDomain: workload.trustDomain)
         #expect(!message.hasLocality && !message.hasCapacity && message.extensions.isEmpty && message.trustDomain == "")
     }

@@ -30,6 +30,36 @@ import Testing
         try Linux.setKeepAlive(server.raw, idle: 30, interval: 10, count: 3, timeout: 60_000)
     }
 
+    @Test func `a listener at the unspecified IPv6 address takes both families, another one its own only`() throws {
+        let dual = try Linux.tcpListener(at: Endpoint(high: 0, low: 0, port: 0))
+        let port = try Linux.localEndpoint(dual.raw).port
+        for family in [AddressFamily.ipv4, .ipv6] {
+            let client = try Linux.tcpSocket(family)
+            let address = Endpoint.loopback(family, port: port)
+            #expect(address.family == family)
+            _ = try Linux.connect(client.raw, to: address)
+            self.wait(dual.raw, CInt(POLLIN))
+            guard case .done(let accepted) = try Linux.accept(dual.raw) else {
+                Issue.record("nothing accepted")
+                return
+            }
+            let server = FileDescriptor(owning: accepted.raw)
+            #expect(accepted.peer == (try Linux.localEndpoint(client.raw)))
+            #expect(try Linux.localEndpoint(server.raw) == address)
+            #expect(try Linux.peerEndpoint(client.raw) == address)
+        }
+        let one = try Linux.tcpListener(at: .loopback(.ipv6, port: 0))
+        let client = try Linux.tcpSocket()
+        #expect(throws: SystemError.self) {
+            let refused = try Linux.connect(
+                client.raw, to: .loopback(port: try Linux.localEndpoint(one.raw).port))
+            if case .wouldBlock = refused {
+                self.wait(client.raw, CInt(POLLOUT))
+                throw SystemError(call: "connect", errno: Linux.socketError(client.raw))
+            }
+        }
+    }
+
     @Test func `a port can be shared, a refused connect says so`() throws {
         let first = try Linux.tcpListener(at: .loopback(port: 0))
         let address = try Linux.localEndpoint(first.raw)

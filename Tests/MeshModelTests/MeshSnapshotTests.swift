@@ -53,12 +53,43 @@ import Testing
         #expect(try mesh.route(to: try address("10.0.1.1:1")) { _ in 0 }.get().path == .local)
     }
 
-    @Test func aHostNetworkWorkloadIsNeverFoundByAddress() throws {
-        let mesh = try snapshot(
-            workloads: [try workload("shop/web", at: ["10.0.1.1"]) { $0.isHostNetwork = true }])
-        #expect(self.failure(mesh.route(to: try address("10.0.1.1:1")) { _ in 0 }) == .unknownDestination)
+    @Test func workloadsThatShareAnAddressAreFoundByPort() throws {
+        let web = try workload("shop/web", at: ["10.0.1.1", "fd00::1"]) {
+            ($0.isHostNetwork, $0.ports) = (true, [80, 443])
+        }
+        let api = try workload("shop/api", at: ["10.0.1.1"], node: "b") { ($0.isHostNetwork, $0.ports) = (true, [8080]) }
+        let mesh = try snapshot(workloads: [web, api])
         #expect(mesh.workload(at: try ip("10.0.1.1")) == nil)
-        #expect(mesh.workload(try name("shop/web")) != nil)
+        #expect(mesh.workload(at: try address("10.0.1.1:443"))?.id == web.id)
+        #expect(mesh.workload(at: try address("[fd00::1]:80"))?.id == web.id)
+        let route = try mesh.route(to: try address("10.0.1.1:8080")) { _ in 0 }.get()
+        #expect(route.workload?.id == api.id && route.path != .local)
+        let unknown = try address("10.0.1.1:22")
+        #expect(self.failure(mesh.route(to: unknown) { _ in 0 }) == .unknownSharedPort(unknown))
+        #expect(RouteFailure.unknownSharedPort(unknown).reason == .unknownDestination)
+        // Who has the address for itself has all of its ports.
+        let alone = try workload("shop/alone", at: ["10.0.1.1"])
+        #expect(try snapshot(workloads: [web, api, alone]).workload(at: try address("10.0.1.1:443"))?.id == alone.id)
+    }
+
+    @Test func ofTwoWorkloadsWithOneSharedPortTheLocalOneCounts() throws {
+        let all = try ["a": "b", "c": "a", "d": "b"].map { name, node in
+            try workload("shop/\(name)", at: ["10.0.1.1"], node: node) { ($0.isHostNetwork, $0.ports) = (true, [80]) }
+        }
+        #expect(try snapshot(workloads: all).workload(at: try address("10.0.1.1:80"))?.id.name == "c")
+    }
+
+    @Test func tunnelsAreDialledInAFamilyThatThisNodeHas() throws {
+        let both = [try ip("fd00::2"), try ip("172.16.0.2")]
+        for (own, expected) in [(["172.16.0.1"], "172.16.0.2"), (["fd00::1"], "fd00::2"), ([], "fd00::2")] {
+            let peer = Node(name: "b", addresses: both, tunnelPort: 15008)
+            let here = Node(name: "a", addresses: try own.map { try ip($0) }, tunnelPort: 15008)
+            let mesh = MeshSnapshot(
+                settings: try snapshot().settings, localNode: "a", nodes: own.isEmpty ? [peer] : [here, peer])
+            #expect(mesh.tunnelAddress(of: peer)?.description == expected)
+        }
+        let mesh = try snapshot()
+        #expect(mesh.tunnelAddress(of: Node(name: "c", addresses: [try ip("fd00::3")], tunnelPort: 1)) == (try ip("fd00::3")))
     }
 
     @Test func aWorkloadOnAnUnknownNodeHasNoRoute() throws {

@@ -3,6 +3,8 @@ import Glibc
 import MeshLinux
 import MeshModel
 
+@testable import MeshProxy
+
 /// A port that refuses connections as long as this value lives: a socket holds it, so that no listener of another test
 /// gets it, and does not listen.
 final class ClosedPort: Sendable {

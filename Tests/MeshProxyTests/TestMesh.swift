@@ -29,6 +29,7 @@ final class TestMesh: Sendable {
         var configuration = ProxyConfiguration(
             loops: loops, tunnelListener: SocketAddress(ip: Self.loopback, port: 0))
         configuration.outboundListener = SocketAddress(ip: Self.loopback, port: 0)
+        configuration.outboundListener6 = nil
         configuration.inboundListener = SocketAddress(ip: Self.loopback, port: 0)
         configure(&configuration)
         self.a = try TestNode("a", configuration, [Self.client, Self.neighbour])
@@ -142,6 +143,7 @@ final class TestNode: Sendable {
         let marked = Mutex<[SocketAddress]>([])
         let cannotMark = Mutex(false)
         let strayKey = Mutex<UInt32?>(nil)
+        let inboundOrigin = Mutex<(workload: UInt32, source: UInt32?)?>(nil)
     }
 
     /// From now on the kernel takes no client's address.
@@ -150,14 +152,20 @@ final class TestNode: Sendable {
     /// From now on every captured connection is another workload's.
     func stray(to key: UInt32) { self.journal.strayKey.withLock { $0 = key } }
 
+    /// From now on the kernel says so of every connection that an inbound listener accepts.
+    func steer(to workload: UInt32, from source: UInt32? = nil) {
+        self.journal.inboundOrigin.withLock { $0 = (workload, source) }
+    }
+
     init(_ name: String, _ configuration: ProxyConfiguration, _ workloads: [WorkloadID]) throws {
         self.name = name
         let journal = Journal()
         self.journal = journal
         var hooks = ProxyHooks(
-            originalDestination: { _, key in
-                journal.strayKey.withLock { $0 ?? key } == key ? journal.destination.withLock { $0 } : nil
+            originalDestination: { _ in
+                journal.destination.withLock { $0 }.map { ($0, journal.strayKey.withLock { $0 ?? 1 }) }
             },
+            inboundOrigin: { _ in journal.inboundOrigin.withLock { $0 } },
             markUpstream: { _, client in
                 journal.marked.withLock { $0.append(client) }
                 return !journal.cannotMark.withLock { $0 }

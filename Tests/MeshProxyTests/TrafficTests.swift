@@ -248,7 +248,7 @@ import Testing
         let address = SocketAddress(try Linux.localEndpoint(listener.raw))
         let fillers = try (0..<4).map { _ in
             let socket = try Linux.tcpSocket()
-            _ = try Linux.connect(socket.raw, to: try #require(address.ipv4Endpoint))
+            _ = try Linux.connect(socket.raw, to: MeshLinux.Endpoint(address))
             return Wire(owning: socket.release())
         }
         let mesh = try TestMesh { $0.connectTimeout = .seconds(600) }

@@ -4,6 +4,8 @@ import MeshLinux
 import MeshModel
 import Testing
 
+@testable import MeshProxy
+
 /// A connected socket as a blocking application would use it; every wait ends after ten seconds.
 final class Wire: Sendable {
     let fd: CInt
@@ -16,8 +18,8 @@ final class Wire: Sendable {
 
     /// Connects from an ephemeral port.
     convenience init(to address: SocketAddress) throws {
-        let socket = try Linux.tcpSocket()
-        let endpoint = IPv4Endpoint(address: try #require(address.ip.ipv4), port: address.port)
+        let endpoint = MeshLinux.Endpoint(address)
+        let socket = try Linux.tcpSocket(endpoint.family)
         _ = try Linux.connect(socket.raw, to: endpoint)
         self.init(owning: socket.release())
         // How it went, the next call says: the proxy may have reset the connection already.
@@ -159,8 +161,10 @@ final class App: Sendable {
     let address: SocketAddress
     private let listener: FileDescriptor
 
-    init(_ serve: @escaping @Sendable (Wire) throws -> Void) throws {
-        let listener = try Linux.tcpListener(at: .loopback(port: 0))
+    init(
+        at endpoint: MeshLinux.Endpoint = .loopback(port: 0), _ serve: @escaping @Sendable (Wire) throws -> Void
+    ) throws {
+        let listener = try Linux.tcpListener(at: endpoint)
         self.address = SocketAddress(try Linux.localEndpoint(listener.raw))
         let accepting = try listener.duplicate()
         self.listener = listener
@@ -185,8 +189,8 @@ final class App: Sendable {
     deinit { shutdown(self.listener.raw, CInt(SHUT_RDWR)) }
 
     /// Sends back what it gets, until the end.
-    static func echo() throws -> App {
-        try App { wire in
+    static func echo(at endpoint: MeshLinux.Endpoint = .loopback(port: 0)) throws -> App {
+        try App(at: endpoint) { wire in
             while true {
                 let bytes = try wire.read()
                 if bytes.isEmpty { break }
@@ -195,8 +199,4 @@ final class App: Sendable {
             wire.finish()
         }
     }
-}
-
-extension SocketAddress {
-    init(_ endpoint: IPv4Endpoint) { self.init(ip: IPAddress(ipv4: endpoint.address), port: endpoint.port) }
 }

@@ -71,7 +71,7 @@ import Testing
         ("selector: {a: b}\nports: [{port: 1}]\nclusterIP: nope", "spec.clusterIP", "not an IP address or None"),
         ("selector: {a: b}\nports: [{port: 1}]\nclusterIP: 127.0.0.1", "spec.clusterIP", "cannot be the address"),
         ("selector: {a: b}\nports: [{port: 1}]\nclusterIP: 224.0.0.1", "spec.clusterIP", "cannot be the address"),
-        ("selector: {a: b}\nports: [{port: 1}]\nclusterIP: \"fd00::1\"", "spec.clusterIP", "IPv6"),
+        ("selector: {a: b}\nports: [{port: 1}]\nclusterIP: \"ff02::1\"", "spec.clusterIP", "cannot be the address"),
         (
             "selector: {a: b}\nports: [{port: 1}]\nclusterIP: 10.0.0.1\nclusterIPs: [10.0.0.2]", "spec.clusterIPs",
             "the first one"
@@ -84,7 +84,21 @@ import Testing
         ("selector: {a: b}\nports: [{port: 1}]\nsessionAffinity: ClientIP", "spec.sessionAffinity", "only None"),
         ("selector: {a: b}\nports: [{port: 1}]\ninternalTrafficPolicy: Near", "spec.internalTrafficPolicy", "or Local"),
         ("selector: {a: b}\nports: [{port: 1}]\ntrafficDistribution: Near", "spec.trafficDistribution", "SameZone"),
-        ("selector: {a: b}\nports: [{port: 1}]\nipFamilies: [IPv6]", "spec.ipFamilies[0]", "IPv4"),
+        ("selector: {a: b}\nports: [{port: 1}]\nipFamilies: [IPX]", "spec.ipFamilies[0]", "IPv4 or IPv6"),
+        ("selector: {a: b}\nports: [{port: 1}]\nipFamilies: [IPv6, IPv6]", "spec.ipFamilies[1]", "twice"),
+        ("selector: {a: b}\nports: [{port: 1}]\nipFamilyPolicy: Both", "spec.ipFamilyPolicy", "PreferDualStack"),
+        (
+            "selector: {a: b}\nports: [{port: 1}]\nipFamilyPolicy: SingleStack\nipFamilies: [IPv4, IPv6]",
+            "spec.ipFamilies", "takes one family"
+        ),
+        (
+            "selector: {a: b}\nports: [{port: 1}]\nipFamilyPolicy: SingleStack\nclusterIPs: [10.0.0.1, \"fd00::1\"]",
+            "spec.clusterIPs", "one family"
+        ),
+        (
+            "selector: {a: b}\nports: [{port: 1}]\nclusterIP: \"fd00::1\"\nipFamilies: [IPv4, IPv6]", "spec.ipFamilies",
+            "that of the first address"
+        ),
         (
             "selector: {a: b}\nports: [{port: 1}]\npublishNotReadyAddresses: true", "spec.publishNotReadyAddresses",
             "healthy"
@@ -93,5 +107,28 @@ import Testing
     func isRefused(_ spec: String, _ path: String, _ reason: String) {
         let found = problems(document("Service", "v1", spec: spec))
         #expect(found.contains { $0.path == path && $0.reason.contains(reason) && $0.line != nil }, "\(found)")
+    }
+
+    @Test(arguments: [
+        ("", ["IPv4", "IPv6"]),
+        ("ipFamilyPolicy: SingleStack", ["IPv4"]),
+        ("ipFamilies: [IPv6]", ["IPv6"]),
+        ("ipFamilies: [IPv6, IPv4]", ["IPv6", "IPv4"]),
+        ("ipFamilyPolicy: SingleStack\nipFamilies: [IPv6]", ["IPv6"]),
+        ("ipFamilyPolicy: RequireDualStack", ["IPv4", "IPv6"]),
+        ("clusterIP: 10.0.0.1", []),
+        ("clusterIP: 10.0.0.1\nipFamilyPolicy: PreferDualStack", ["IPv6"]),
+        ("clusterIP: \"fd00::1\"\nipFamilies: [IPv6, IPv4]", ["IPv4"]),
+        ("clusterIPs: [10.0.0.1, \"fd00::1\"]\nipFamilyPolicy: RequireDualStack", []),
+        ("clusterIP: None\nipFamilyPolicy: RequireDualStack", []),
+    ])
+    func addressesAreAssignedInTheFamiliesItAsksFor(_ fields: String, _ families: [String]) throws {
+        let text = document("Service", "v1", spec: "selector: {a: b}\nports: [{port: 1}]\n" + fields)
+        guard case .service(let value) = try resources(text).first else {
+            Issue.record("no service")
+            return
+        }
+        #expect(value.assignedFamilies.map(\.rawValue) == families)
+        #expect(try Resource(canonicalJSON: Resource.service(value).canonicalJSON()) == .service(value))
     }
 }

@@ -68,6 +68,7 @@ import Testing
         try store.close()
         try self.execute("ALTER TABLE nodes DROP COLUMN locality")
         try self.execute("ALTER TABLE workloads DROP COLUMN weight")
+        try self.execute("ALTER TABLE workloads DROP COLUMN ports")
         try self.execute("DELETE FROM grdb_migrations WHERE identifier != '1 initial'")
         let again = try self.files.open()
         #expect(try await again.node("n1")?.locality == Locality())
@@ -94,7 +95,7 @@ import Testing
     @Test func aMissingDirectoryIsExplained() throws {
         let prefix = try #require(IPPrefix("240.240.0.0/16"))
         let error = #expect(throws: StoreError.self) {
-            try Store(path: self.files.directory + "/absent/control.db", virtualPrefix: prefix)
+            try Store(path: self.files.directory + "/absent/control.db", virtualPrefixes: [prefix])
         }
         #expect(error?.code == .unavailable)
     }

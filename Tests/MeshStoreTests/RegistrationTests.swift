@@ -79,12 +79,11 @@ import Testing
     @Test func hostNetworkWorkloadsShareAnAddress() async throws {
         let store = try self.files.open()
         let node = try await store.joined("n1")
-        let result = try await self.register(
-            [
-                try workload("a", node: "n1", address: "10.0.0.1", host: true),
-                try workload("b", node: "n1", address: "10.0.0.1", host: true),
-            ], on: node, in: store)
+        var workloads = try ["a", "b"].map { try workload($0, node: "n1", address: "10.0.0.1", host: true) }
+        workloads[0].ports = [80, 8443]
+        let result = try await self.register(workloads, on: node, in: store)
         #expect(result.refusals.isEmpty)
+        #expect(try await store.workloads(node: "n1").map(\.ports) == [[80, 8443], []])
     }
 
     @Test func aWorkloadResourceKeepsItsName() async throws {

@@ -18,9 +18,8 @@ final class TemporaryStore: Sendable {
 
     deinit { try? FileManager.default.removeItem(atPath: self.directory) }
 
-    func open() throws -> Store {
-        let prefix = try #require(IPPrefix("240.240.0.0/16"))
-        return try Store(path: self.path, virtualPrefix: prefix)
+    func open(_ prefixes: [String] = ["240.240.0.0/16"]) throws -> Store {
+        try Store(path: self.path, virtualPrefixes: try prefixes.map { try #require(IPPrefix($0)) })
     }
 }
 

@@ -19,7 +19,7 @@ import Testing
         let store = try self.files.open()
         _ = try await store.apply([service("a")])
         let first = try #require(try await self.address("a", in: store))
-        #expect(store.virtualPrefix.contains(first))
+        #expect(store.virtualPrefixes[0].contains(first))
         _ = try await store.apply([service("a", json: "[1]"), service("b")])
         #expect(try await self.address("a", in: store) == first)
         _ = try await store.delete([key("a")])
@@ -38,7 +38,7 @@ import Testing
 
     @Test func aSmallRangeRunsOutWithAnExplanation() async throws {
         let prefix = try #require(IPPrefix("240.240.0.0/22"))
-        let store = try Store(path: self.files.path, virtualPrefix: prefix)
+        let store = try Store(path: self.files.path, virtualPrefixes: [prefix])
         _ = try await store.apply((0..<767).map { service("s\($0)") })
         let error = await #expect(throws: StoreError.self) { try await store.apply([service("one-more")]) }
         #expect(error?.code == .conflict)
@@ -79,5 +79,64 @@ import Testing
         _ = try await store.apply([service("a")])
         _ = try await store.apply([service("a", json: "[]", address: .none)])
         #expect(try await self.address("a", in: store) == nil)
+    }
+
+    // MARK: - Families
+
+    private static let both = ["240.240.0.0/16", "fd6e:6d65:7368::/64"]
+
+    private func addresses(_ name: String, in store: Store) async throws -> [IPAddress] {
+        try await store.resources(kind: .service, namespace: "shop", name: name).first?.addresses ?? []
+    }
+
+    @Test func aServiceHasOneAddressOfEachFamily() async throws {
+        let store = try self.files.open(Self.both)
+        _ = try await store.apply([service("a"), service("six", address: VirtualAddress(automatic: [.ipv6]))])
+        let first = try await self.addresses("a", in: store)
+        #expect(first.map(\.family) == [.ipv4, .ipv6])
+        #expect(zip(store.virtualPrefixes, first).allSatisfy { $0.contains($1) })
+        #expect(try await self.addresses("six", in: store).map(\.family) == [.ipv6])
+        #expect(try await store.apply([service("a")]) == [.unchanged])
+        // It gives one up and gets the same again.
+        _ = try await store.apply([service("a", address: VirtualAddress(automatic: [.ipv4]))])
+        #expect(try await self.addresses("a", in: store) == [first[0]])
+        #expect(try await store.apply([service("a")]) == [.configured])
+        #expect(try await self.addresses("a", in: store) == first)
+    }
+
+    @Test func anAddressOfOneFamilyMayBeNamedAndTheOtherAssigned() async throws {
+        let store = try self.files.open(Self.both)
+        let chosen = try #require(IPAddress("240.240.0.7"))
+        let wanted = VirtualAddress(fixed: [chosen], automatic: [.ipv6])
+        #expect(try await store.apply([service("a", address: wanted)]) == [.created])
+        let addresses = try await self.addresses("a", in: store)
+        #expect(addresses.first == chosen && addresses.map(\.family) == [.ipv4, .ipv6])
+        #expect(try await store.apply([service("a", address: wanted)]) == [.unchanged])
+    }
+
+    @Test func servicesOfAnOlderStoreGetTheFamilyThatTheyLack() async throws {
+        let document = { (name: String, address: String) in
+            """
+            {"apiVersion":"v1","kind":"Service","metadata":{"name":"\(name)","namespace":"shop"},\
+            "spec":{\(address)"ports":[{"port":80}],"selector":{"app":"a"}}}
+            """
+        }
+        let chosen = try #require(IPAddress("240.240.0.7"))
+        do {
+            let store = try self.files.open()
+            _ = try await store.apply([
+                service("a", json: document("a", "")),
+                service("b", json: document("b", "\"clusterIP\":\"240.240.0.7\","), address: .fixed([chosen])),
+            ])
+        }
+        let before: Int64
+        do {
+            let store = try self.files.open(Self.both)
+            #expect(try await self.addresses("a", in: store).map(\.family) == [.ipv4, .ipv6])
+            #expect(try await self.addresses("b", in: store) == [chosen])
+            before = try await store.snapshot().revision
+        }
+        // Once is enough.
+        #expect(try await self.files.open(Self.both).snapshot().revision == before)
     }
 }

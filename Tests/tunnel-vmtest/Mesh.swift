@@ -29,6 +29,7 @@ final class Mesh: Sendable {
         var configuration = ProxyConfiguration(
             loops: 1, tunnelListener: SocketAddress(ip: Self.loopback, port: 0))
         configuration.outboundListener = SocketAddress(ip: Self.loopback, port: 0)
+        configuration.outboundListener6 = nil
         configuration.inboundListener = SocketAddress(ip: Self.loopback, port: 0)
         configure(&configuration)
         configuration.engine = engines.0
@@ -105,7 +106,7 @@ final class Mesh: Sendable {
         init(_ name: String, _ configuration: ProxyConfiguration, _ workload: WorkloadID) throws {
             let journal = Journal()
             var hooks = ProxyHooks(
-                originalDestination: { _, _ in journal.destination.withLock { $0 } },
+                originalDestination: { _ in journal.destination.withLock { $0 }.map { ($0, 1) } },
                 onClosed: { record in journal.closed.withLock { $0.append(record) } })
             hooks.inboundDestination = { _ in journal.destination.withLock { $0 } }
             self.name = name

@@ -18,7 +18,7 @@ enum Traps {
         let right: Wire
 
         init(send: CInt? = nil, receive: CInt? = nil, opens: Bool = true) throws {
-            let listener = try Linux.tcpListener(at: IPv4Endpoint(address: 0x7f00_0001, port: 0))
+            let listener = try Linux.tcpListener(at: .loopback(port: 0))
             if let receive { try Linux.setBufferSizes(listener.raw, send: nil, receive: receive) }
             let left = Wire(owning: try Linux.tcpSocket().release())
             if let send { try Linux.setBufferSizes(left.fd, send: send, receive: nil) }
@@ -152,7 +152,7 @@ enum Traps {
     static func lateProtocol() throws -> String {
         var outcomes: [String] = []
         for isEarly in [false, true] {
-            let listener = try Linux.tcpListener(at: IPv4Endpoint(address: 0x7f00_0001, port: 0))
+            let listener = try Linux.tcpListener(at: .loopback(port: 0))
             let left = Wire(owning: try Linux.tcpSocket().release())
             _ = try Linux.connect(left.fd, to: Linux.localEndpoint(listener.raw))
             try left.wait(POLLOUT)

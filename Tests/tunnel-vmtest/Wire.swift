@@ -176,7 +176,7 @@ final class App: Sendable {
     let address: SocketAddress
 
     init(_ serve: @escaping @Sendable (Wire) throws -> Void) throws {
-        let listener = try Linux.tcpListener(at: IPv4Endpoint(address: 0x7f00_0001, port: 0))
+        let listener = try Linux.tcpListener(at: .loopback(port: 0))
         try Linux.setNoDelay(listener.raw)
         self.address = SocketAddress(try Linux.localEndpoint(listener.raw))
         let raw = listener.release()
@@ -195,7 +195,9 @@ final class App: Sendable {
 }
 
 extension SocketAddress {
-    init(_ endpoint: IPv4Endpoint) { self.init(ip: IPAddress(ipv4: endpoint.address), port: endpoint.port) }
+    init(_ endpoint: Endpoint) {
+        self.init(ip: IPAddress(high: endpoint.high, low: endpoint.low), port: endpoint.port)
+    }
 
-    var endpoint: IPv4Endpoint { IPv4Endpoint(address: self.ip.ipv4 ?? 0, port: self.port) }
+    var endpoint: Endpoint { Endpoint(high: self.ip.high, low: self.ip.low, port: self.port) }
 }

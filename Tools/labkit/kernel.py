@@ -120,14 +120,18 @@ def in_network(name, function):
     return outcome["value"]
 
 
-def add_network(name):
-    """A new network namespace with loopback and IPv4 only."""
+def add_network(name, ipv6=False):
+    """A new network namespace with loopback; without IPv6 unless it is wanted."""
     run("ip", "netns", "add", name)
 
     def sysctls():
         for key, value in [
-            ("ipv6/conf/all/disable_ipv6", 1),
-            ("ipv6/conf/default/disable_ipv6", 1),
+            ("ipv6/conf/all/disable_ipv6", 0 if ipv6 else 1),
+            ("ipv6/conf/default/disable_ipv6", 0 if ipv6 else 1),
+            # The lab's addresses are its own: nobody has to ask before they are used.
+            ("ipv6/conf/all/accept_dad", 0),
+            ("ipv6/conf/default/accept_dad", 0),
+            ("ipv6/conf/default/accept_ra", 0),
             ("ipv4/conf/all/rp_filter", 0),
             ("ipv4/conf/default/rp_filter", 0),
         ]:
@@ -138,8 +142,9 @@ def add_network(name):
     ip(name, "link set lo up")
 
 
-def forward(name):
-    in_network(name, lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
+def forward(name, ipv6=False):
+    keys = ["ipv4/ip_forward", *(["ipv6/conf/all/forwarding"] if ipv6 else [])]
+    in_network(name, lambda: [Path(f"/proc/sys/net/{key}").write_text("1") for key in keys])
 
 
 def ip(name, *commands):

@@ -50,6 +50,8 @@ class Lab:
 
     def network(self, target):
         if isinstance(target, topology.Workload):
+            if target.host:
+                return self.network(self.topology.node(target.node))
             return f"{self.name}-{target.namespace}-{target.name}"
         if isinstance(target, topology.Node):
             return f"{self.name}-{target.name}"
@@ -130,7 +132,7 @@ class Lab:
             say(f"node {node.name} at {node.address}")
             self.start_node(node, joining=True)
         for workload in wanted.workloads:
-            say(f"workload {workload.id} at {workload.address} on {workload.node}")
+            say(f"workload {workload.id} at {workload.address or workload.address6} on {workload.node}")
             self.start_workload(workload)
             if workload.enrol:
                 self.enrol(workload)
@@ -138,39 +140,55 @@ class Lab:
 
     def make_networks(self):
         plan = self.topology
-        kernel.add_network(self.hub)
+        ipv6 = plan.ipv6
+        kernel.add_network(self.hub, ipv6)
         kernel.ip(self.hub, "link add br0 type bridge", "link set br0 up",
-                  f"addr add {topology.CONTROL_ADDRESS}/24 dev br0")
+                  f"addr add {topology.CONTROL_ADDRESS}/24 dev br0",
+                  *([f"addr add {topology.CONTROL_ADDRESS6}/64 dev br0 nodad"] if ipv6 else []))
         for node in plan.nodes:
             name = self.network(node)
-            kernel.add_network(name)
-            kernel.forward(name)
+            kernel.add_network(name, ipv6)
+            kernel.forward(name, ipv6)
             kernel.ip(self.hub, f"link add {node.name[:12]}-{node.index} type veth peer name eth0 netns {name}",
                       f"link set {node.name[:12]}-{node.index} master br0 up")
-            kernel.ip(name, f"addr add {node.address}/24 dev eth0", "link set eth0 up")
+            kernel.ip(name, f"addr add {node.address}/24 dev eth0", "link set eth0 up",
+                      *([f"addr add {node.address6}/64 dev eth0 nodad"] if ipv6 else []))
         for node in plan.nodes:
             # A route for each workload, so that the file may put an address on any node.
             kernel.ip(self.network(node), *(
-                f"route add {workload.address}/32 via {plan.node(workload.node).address}"
-                for workload in plan.workloads if workload.node != node.name
+                line
+                for workload in plan.workloads if workload.node != node.name and not workload.host
+                for line in self.routes(workload, via=plan.node(workload.node))
             ))
         for workload in plan.workloads:
-            self.link_workload(workload, plan.node(workload.node))
+            if not workload.host:
+                self.link_workload(workload, plan.node(workload.node))
+
+    @staticmethod
+    def routes(workload, via):
+        return [*([f"route add {workload.address}/32 via {via.address}"] if workload.address else []),
+                *([f"route add {workload.address6}/128 via {via.address6}"] if workload.address6 else [])]
 
     def link_workload(self, workload, node):
-        """A routed link: the workload's only neighbour is its node, which answers as 169.254.1.1 on every such link."""
+        """A routed link: the workload's only neighbour is its node, which answers as 169.254.1.1 and fe80::1 on every
+        such link."""
         name, port = self.network(workload), f"w{workload.index}"
-        kernel.add_network(name)
-        kernel.ip(self.network(node),
-                  f"link add {port} type veth peer name eth0 netns {name}",
-                  f"addr add 169.254.1.1/32 dev {port}",
-                  f"link set {port} up",
-                  f"route add {workload.address}/32 dev {port} src {node.address}")
-        kernel.ip(name,
-                  f"addr add {workload.address}/32 dev eth0",
-                  "link set eth0 up",
-                  "route add 169.254.1.1 dev eth0 scope link",
-                  "route add default via 169.254.1.1 dev eth0")
+        kernel.add_network(name, self.topology.ipv6)
+        outside = [f"link add {port} type veth peer name eth0 netns {name}", f"link set {port} up"]
+        inside = ["link set eth0 up"]
+        if workload.address:
+            outside += [f"addr add 169.254.1.1/32 dev {port}",
+                        f"route add {workload.address}/32 dev {port} src {node.address}"]
+            inside += [f"addr add {workload.address}/32 dev eth0",
+                       "route add 169.254.1.1 dev eth0 scope link",
+                       "route add default via 169.254.1.1 dev eth0"]
+        if workload.address6:
+            outside += [f"addr add fe80::1/64 dev {port} nodad",
+                        f"route add {workload.address6}/128 dev {port} src {node.address6}"]
+            inside += [f"addr add {workload.address6}/128 dev eth0 nodad",
+                       "route add default via fe80::1 dev eth0"]
+        kernel.ip(self.network(node), *outside)
+        kernel.ip(name, *inside)
 
     def make_cgroups(self):
         for target in [topology.CONTROL, *self.topology.nodes, *self.topology.workloads]:
@@ -197,7 +215,7 @@ class Lab:
             "--data-dir", str(directory / "data"),
             "--grpc-listen", f"{topology.CONTROL_ADDRESS}:15012", "--api-listen", "127.0.0.1:15080",
             "--metrics-listen", "127.0.0.1:15014", "--advertise", f"{topology.CONTROL_ADDRESS}:15012",
-            *([] if "meshPrefixes" in self.topology.control else ["--mesh-prefix", topology.MESH_PREFIX]),
+            *([] if "meshPrefixes" in self.topology.control else self.mesh_prefixes()),
         ])
 
         def healthy():
@@ -208,6 +226,10 @@ class Lab:
 
         kernel.wait_for("nodemesh-control to answer /healthz", lambda: kernel.in_network(self.hub, healthy), STARTUP,
                         self.log_of(topology.CONTROL))
+
+    def mesh_prefixes(self):
+        return ["--mesh-prefix", topology.MESH_PREFIX,
+                *(["--mesh-prefix", topology.MESH_PREFIX6] if self.topology.ipv6 else [])]
 
     def control_environment(self, node=None):
         environment = {
@@ -257,7 +279,8 @@ class Lab:
             "--ca-fingerprint", (directory / "ca-fingerprint").read_text(),
             "--join-token-file", str(token),
             "--data-dir", str(directory / "data"), "--run-dir", str(directory / "run"),
-            "--instance", self.instance(node), "--node-address", node.address,
+            "--instance", self.instance(node),
+            *(word for address in node.tunnel_addresses for word in ("--node-address", address)),
             "--access-log", str(self.directory / "logs" / f"{node.name}-access.log"),
         ]
         process = self.spawn(node, command)
@@ -352,7 +375,8 @@ class Lab:
         """Names for the lab's workloads, in place, since the file is mounted over their /etc/hosts."""
         lines = ["127.0.0.1 localhost"]
         for service in services:
-            lines += [f"{address} {service['hostname']}" for address in service["addresses"] if ":" not in address]
+            lines += [f"{address} {service['hostname']}" for address in service["addresses"]
+                      if self.topology.ipv6 or ":" not in address]
         self.hosts.write_text("\n".join(lines) + "\n")
 
     # Processes

@@ -5,6 +5,9 @@
     node N     10.200.0.(10+N)
     workload M 10.201.N.M       inside the mesh prefix 10.201.0.0/16
                10.202.N.M       when it is `outside: true`
+
+With `ipv6: true` everything has an IPv6 address too: fd00:200::1, fd00:200::(10+N), fd00:201:N::M inside the mesh prefix
+fd00:201::/32, and fd00:202:N::M outside. Without it the namespaces have no IPv6.
 """
 
 import re
@@ -12,8 +15,8 @@ import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-MESH_PREFIX = "10.201.0.0/16"
-CONTROL_ADDRESS = "10.200.0.1"
+MESH_PREFIX, MESH_PREFIX6 = "10.201.0.0/16", "fd00:201::/32"
+CONTROL_ADDRESS, CONTROL_ADDRESS6 = "10.200.0.1", "fd00:200::1"
 CONTROL = "control"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?\Z")
 ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}\Z")
@@ -30,10 +33,20 @@ class Node:
     index: int
     # nodemeshd's configuration file, as it is; the lab's own flags win over it.
     config: dict = field(default_factory=dict)
+    # In which families peers reach its tunnel port, the preferred one first.
+    tunnels: list[str] = field(default_factory=lambda: ["ipv4"])
 
     @property
     def address(self):
         return f"10.200.0.{10 + self.index}"
+
+    @property
+    def address6(self):
+        return f"fd00:200::{10 + self.index}"
+
+    @property
+    def tunnel_addresses(self):
+        return [self.address if family == "ipv4" else self.address6 for family in self.tunnels]
 
 
 @dataclass
@@ -41,7 +54,10 @@ class Workload:
     name: str
     namespace: str
     node: str
-    address: str
+    # None: it has no IPv4.
+    address: str | None
+    # None: it has no IPv6.
+    address6: str | None
     serviceAccount: str
     # From 1 on its node; names the node's end of its link.
     index: int
@@ -53,6 +69,8 @@ class Workload:
     enrol: bool = True
     # Its address is outside the mesh prefixes and it is never enrolled.
     outside: bool = False
+    # It lives in its node's own network namespace, at the node's addresses.
+    host: bool = False
 
     @property
     def id(self):
@@ -70,6 +88,8 @@ class Topology:
     resources: str
     # The topology file's directory, in which the workloads' commands start.
     home: str
+    # Everything has IPv6 addresses too.
+    ipv6: bool = False
 
     def node(self, name):
         return next((node for node in self.nodes if node.name == name), None)
@@ -92,6 +112,7 @@ class Topology:
             value["control"],
             value["resources"],
             value["home"],
+            value["ipv6"],
         )
 
 
@@ -115,7 +136,8 @@ class _Reader:
         self.faults = []
 
     def read(self, document):
-        top = self.mapping(document, "the file", {"name", "nodes", "workloads", "control", "resources"})
+        top = self.mapping(document, "the file", {"name", "ipv6", "nodes", "workloads", "control", "resources"})
+        self.ipv6 = self.boolean(top, "ipv6", False, "the file")
         nodes = [self.node(item, i + 1) for i, item in enumerate(self.items(top, "nodes", "the file"))]
         self.unique([node.name for node in nodes], "node")
         if not nodes:
@@ -125,17 +147,19 @@ class _Reader:
             workloads.append(self.workload(item, nodes, workloads))
         workloads = [workload for workload in workloads if workload]
         self.unique([workload.id for workload in workloads], "workload")
-        self.unique([workload.address for workload in workloads], "address")
+        for family in ("address", "address6"):
+            own = [getattr(workload, family) for workload in workloads if not workload.host]
+            self.unique([address for address in own if address], family)
         control = self.options(top, "control", "control")
         resources = "\n---\n".join(self.resource(item) for item in self.items(top, "resources", "the file"))
         if self.faults:
             raise TopologyError("\n".join(f"{self.path}: {fault}" for fault in self.faults))
         home = str(self.path.resolve().parent)
-        return Topology(str(top.get("name", self.path.stem)), nodes, workloads, control, resources, home)
+        return Topology(str(top.get("name", self.path.stem)), nodes, workloads, control, resources, home, self.ipv6)
 
     def node(self, item, index):
         where = f"nodes[{index - 1}]"
-        item = self.mapping(item, where, {"name", "config"})
+        item = self.mapping(item, where, {"name", "config", "tunnels"})
         name = self.name(item, "name", where)
         if name in (CONTROL, "hub", "exec"):
             self.faults.append(f"{where}.name: {name} is a name of the lab's own")
@@ -143,11 +167,16 @@ class _Reader:
             self.faults.append(f"{where}.name: at most 15 characters")
         if index > 200:
             self.faults.append(f"{where}: at most 200 nodes")
-        return Node(name, index, self.options(item, "config", f"{where}.config"))
+        both = ["ipv4", "ipv6"] if self.ipv6 else ["ipv4"]
+        tunnels = item.get("tunnels", both)
+        if not isinstance(tunnels, list) or not tunnels or any(one not in both for one in tunnels):
+            self.faults.append(f"{where}.tunnels: must be a list of {' and '.join(both)}, the lab's families")
+            tunnels = both
+        return Node(name, index, self.options(item, "config", f"{where}.config"), tunnels)
 
     def workload(self, item, nodes, before):
         where = f"workloads[{len(before)}]"
-        known = set(Workload.__dataclass_fields__) - {"index"}
+        known = set(Workload.__dataclass_fields__) - {"index"} | {"ipv4"}
         item = self.mapping(item, where, known)
         name = self.name(item, "name", where)
         node = next((node for node in nodes if node.name == item.get("node")), None)
@@ -156,9 +185,8 @@ class _Reader:
             return None
         index = 1 + sum(1 for other in before if other and other.node == node.name)
         outside = self.boolean(item, "outside", False, where)
-        address = str(item.get("address") or f"10.{202 if outside else 201}.{node.index}.{index}")
-        if not ADDRESS.match(address):
-            self.faults.append(f"{where}.address: {address!r} is not an IPv4 address")
+        host = self.boolean(item, "host", False, where)
+        address, address6 = self.addresses(item, where, node, index, 202 if outside else 201, host)
         command = item.get("command")
         if isinstance(command, str):
             command = shlex.split(command)
@@ -170,6 +198,7 @@ class _Reader:
             namespace=self.name(item, "namespace", where, "default"),
             node=node.name,
             address=address,
+            address6=address6,
             serviceAccount=self.name(item, "serviceAccount", where, "default"),
             index=index,
             labels={str(key): str(value) for key, value in (item.get("labels") or {}).items()},
@@ -177,7 +206,25 @@ class _Reader:
             ports=[int(port) for port in item.get("ports", [])],
             enrol=self.boolean(item, "enrol", True, where) and not outside,
             outside=outside,
+            host=host,
         )
+
+    def addresses(self, item, where, node, index, network, host):
+        if host:
+            for key in {"address", "address6", "ipv4", "outside"} & set(item):
+                self.faults.append(f"{where}.{key}: a workload with `host: true` has its node's addresses")
+            return node.address, node.address6 if self.ipv6 else None
+        address = str(item.get("address") or f"10.{network}.{node.index}.{index}")
+        if not ADDRESS.match(address):
+            self.faults.append(f"{where}.address: {address!r} is not an IPv4 address")
+        if not self.boolean(item, "ipv4", True, where):
+            address = None
+        address6 = None
+        if self.ipv6:
+            address6 = str(item.get("address6") or f"fd00:{network}:{node.index:x}::{index:x}")
+        elif "address6" in item or address is None:
+            self.faults.append(f"{where}: needs `ipv6: true` at the top of the file")
+        return address, address6
 
     def resource(self, item):
         """Inline documents, as a mapping or as text, or the name of a file beside this one."""

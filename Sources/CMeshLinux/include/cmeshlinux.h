@@ -9,14 +9,24 @@
 #include <sys/epoll.h>
 #include <sys/types.h>
 
-/// A non-blocking, close-on-exec IPv4 TCP socket.
-int nm_socket_tcp4(void);
-int nm_bind4(int fd, uint32_t address, uint16_t port);
-int nm_connect4(int fd, uint32_t address, uint16_t port);
-/// accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC; address and port of the peer are written when they are IPv4.
-int nm_accept4(int fd, uint32_t *address, uint16_t *port);
-int nm_getsockname4(int fd, uint32_t *address, uint16_t *port);
-int nm_getpeername4(int fd, uint32_t *address, uint16_t *port);
+/// An IP address of either family and a port. IPv4 is ::ffff:a.b.c.d (RFC 4291 2.5.5.2), which is also how a dual-stack
+/// socket tells it.
+struct nm_address {
+	/// The first eight bytes, then the last.
+	uint64_t high, low;
+	/// The interface of a link-local IPv6 address, else 0.
+	uint32_t scope;
+	uint16_t port;
+};
+/// A non-blocking, close-on-exec TCP socket.
+int nm_socket_tcp(int ipv6);
+/// The socket has to be of the address's family.
+int nm_bind(int fd, const struct nm_address *address);
+int nm_connect(int fd, const struct nm_address *address);
+/// accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC; `address` is the peer's.
+int nm_accept(int fd, struct nm_address *address);
+int nm_getsockname(int fd, struct nm_address *address);
+int nm_getpeername(int fd, struct nm_address *address);
 /// setsockopt(2) with an int value.
 int nm_setsockopt_int(int fd, int level, int option, int value);
 /// The socket's pending error (SO_ERROR), or -1.
@@ -36,6 +46,7 @@ int nm_linger_reset(int fd);
 
 /// The level and name of each option used with nm_setsockopt_int.
 extern const int nm_sol_socket, nm_so_reuseaddr, nm_so_reuseport, nm_so_keepalive, nm_so_sndbuf, nm_so_rcvbuf;
+extern const int nm_ipproto_ipv6, nm_ipv6_v6only;
 extern const int nm_ipproto_tcp, nm_tcp_nodelay, nm_tcp_keepidle, nm_tcp_keepintvl, nm_tcp_keepcnt;
 extern const int nm_tcp_user_timeout, nm_tcp_quickack, nm_tcp_notsent_lowat;
 

@@ -106,6 +106,9 @@ package nonisolated struct Nodemesh_V1_WorkloadRegistration: Sendable {
   /// Share in endpoint choice; 0: 1.
   package var weight: UInt32 = 0
 
+  /// Where it listens; told only with host_network, where an address alone does not name a workload.
+  package var ports: [UInt32] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -355,6 +358,20 @@ package nonisolated struct Nodemesh_V1_WorkloadLimits: Sendable {
   fileprivate var _bytesPerSecond: UInt64? = nil
 }
 
+/// Extension of istio.workload.Workload with network_mode HOST_NETWORK: the TCP ports that are its own behind an address
+/// that several workloads share.
+package nonisolated struct Nodemesh_V1_WorkloadPorts: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var ports: [UInt32] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "nodemesh.v1"
@@ -491,7 +508,7 @@ nonisolated extension Nodemesh_V1_SyncWorkloadsRequest: SwiftProtobuf.Message, S
 
 nonisolated extension Nodemesh_V1_WorkloadRegistration: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WorkloadRegistration"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}namespace\0\u{1}name\0\u{3}service_account\0\u{1}labels\0\u{1}addresses\0\u{3}host_network\0\u{1}weight\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}namespace\0\u{1}name\0\u{3}service_account\0\u{1}labels\0\u{1}addresses\0\u{3}host_network\0\u{1}weight\0\u{1}ports\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -506,6 +523,7 @@ nonisolated extension Nodemesh_V1_WorkloadRegistration: SwiftProtobuf.Message, S
       case 5: try { try decoder.decodeRepeatedStringField(value: &self.addresses) }()
       case 6: try { try decoder.decodeSingularBoolField(value: &self.hostNetwork) }()
       case 7: try { try decoder.decodeSingularUInt32Field(value: &self.weight) }()
+      case 8: try { try decoder.decodeRepeatedUInt32Field(value: &self.ports) }()
       default: break
       }
     }
@@ -533,6 +551,9 @@ nonisolated extension Nodemesh_V1_WorkloadRegistration: SwiftProtobuf.Message, S
     if self.weight != 0 {
       try visitor.visitSingularUInt32Field(value: self.weight, fieldNumber: 7)
     }
+    if !self.ports.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.ports, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -544,6 +565,7 @@ nonisolated extension Nodemesh_V1_WorkloadRegistration: SwiftProtobuf.Message, S
     if lhs.addresses != rhs.addresses {return false}
     if lhs.hostNetwork != rhs.hostNetwork {return false}
     if lhs.weight != rhs.weight {return false}
+    if lhs.ports != rhs.ports {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -952,6 +974,36 @@ nonisolated extension Nodemesh_V1_WorkloadLimits: SwiftProtobuf.Message, SwiftPr
     if lhs._handshakesPerSecond != rhs._handshakesPerSecond {return false}
     if lhs._maxConnections != rhs._maxConnections {return false}
     if lhs._bytesPerSecond != rhs._bytesPerSecond {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Nodemesh_V1_WorkloadPorts: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".WorkloadPorts"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}ports\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedUInt32Field(value: &self.ports) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.ports.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.ports, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Nodemesh_V1_WorkloadPorts, rhs: Nodemesh_V1_WorkloadPorts) -> Bool {
+    if lhs.ports != rhs.ports {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

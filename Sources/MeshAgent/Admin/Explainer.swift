@@ -61,8 +61,11 @@ package struct Explainer {
             throw ErrorResponse(
                 error: "no service is called '\(hostPort.host)'; 'nodemeshctl service list' shows those that there are")
         }
-        guard let address = service.addresses.first(where: \.isIPv4) else {
-            throw ErrorResponse(error: "service \(service.id) has no IPv4 address: it is headless")
+        // As a resolver would answer: IPv4 first, unless the workload has none.
+        let hasIPv4 = self.snapshot.workload(source)?.addresses.contains(where: \.isIPv4) ?? true
+        let preferred = service.addresses.first { $0.isIPv4 == hasIPv4 }
+        guard let address = preferred ?? service.addresses.first else {
+            throw ErrorResponse(error: "service \(service.id) has no address: it is headless")
         }
         return SocketAddress(ip: address, port: port)
     }
@@ -76,16 +79,10 @@ package struct Explainer {
             answer.verdict = "notCaptured"
             return
         }
-        guard destination.ip.isIPv4 else {
-            let inside = self.snapshot.isInsideMesh(destination.ip)
-            answer.add(
-                "capture", inside ? "refused" : "notCaptured",
-                inside ? "IPv6 inside the mesh prefixes is refused" : "outside the mesh prefixes")
-            answer.verdict = inside ? "refused" : "notCaptured"
-            return
-        }
-        guard self.snapshot.isInsideMesh(destination.ip), !source.addresses.contains(destination.ip) else {
-            let own = source.addresses.contains(destination.ip)
+        // Behind an address that the workload shares there may be another one.
+        let own = source.addresses.contains(destination.ip)
+            && (!source.isHostNetwork || [nil, source.id].contains(self.snapshot.workload(at: destination)?.id))
+        guard self.snapshot.isInsideMesh(destination.ip), !own else {
             answer.add(
                 "capture", "notCaptured",
                 own
@@ -99,7 +96,7 @@ package struct Explainer {
         answer.add("limits", "applies", source.limits?.figures ?? [:])
         switch self.snapshot.route(to: destination, pick: { _ in 0 }) {
         case .failure(let failure):
-            if failure == .unknownDestination, self.unknownDestination == .passthrough {
+            if failure.isUnknown, self.unknownDestination == .passthrough {
                 answer.add(
                     "service", "passthrough", "nothing has this address; passed on as plain TCP by configuration")
                 answer.verdict = "allowed"
@@ -163,9 +160,9 @@ package struct Explainer {
     private func judge(
         _ source: Workload, _ workload: Workload, at address: SocketAddress, _ answer: inout Explanation
     ) {
+        let client = source.addresses.first { $0.isIPv4 == address.ip.isIPv4 } ?? source.addresses.first
         let trace = self.snapshot.trace(
-            PolicyInput(
-                sourceIdentity: source.identity, sourceIP: source.addresses.first ?? address.ip, destination: address),
+            PolicyInput(sourceIdentity: source.identity, sourceIP: client ?? address.ip, destination: address),
             for: workload)
         for name in trace.unknown {
             answer.add("policy", "unknown", "\(name): named by the workload, not known here: denies")

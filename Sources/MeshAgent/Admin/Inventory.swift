@@ -77,7 +77,7 @@ struct Inventory: AdminBackend {
                 addresses: service.addresses.map(\.description),
                 ports: service.ports.map { .init(port: Int($0.servicePort), targetPort: Int($0.targetPort)) },
                 endpoints: snapshot.workloads(backing: service.id).flatMap { workload in
-                    workload.addresses.filter(\.isIPv4).map { address in
+                    workload.addresses.map { address in
                         .init(
                             workload: workload.id.description, node: workload.node, address: address.description,
                             isHealthy: workload.isHealthy,

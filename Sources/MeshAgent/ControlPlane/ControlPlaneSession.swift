@@ -24,18 +24,21 @@ package struct WorkloadRegistration: Sendable, Hashable {
     package var labels: [String: String]
     package var addresses: [IPAddress]
     package var isHostNetwork: Bool
+    /// Where it listens; told only of a workload that shares its address.
+    package var ports: [UInt16]
     /// Share in endpoint choice.
     package var weight: UInt32
 
     package init(
         id: WorkloadID, serviceAccount: String, labels: [String: String], addresses: [IPAddress],
-        isHostNetwork: Bool = false, weight: UInt32 = 1
+        isHostNetwork: Bool = false, ports: [UInt16] = [], weight: UInt32 = 1
     ) {
         self.id = id
         self.serviceAccount = serviceAccount
         self.labels = labels
         self.addresses = addresses
         self.isHostNetwork = isHostNetwork
+        self.ports = ports
         self.weight = weight
     }
 }

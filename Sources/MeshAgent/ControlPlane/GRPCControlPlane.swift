@@ -189,6 +189,7 @@ extension Nodemesh_V1_SyncWorkloadsRequest {
                 $0.labels = workload.labels
                 $0.addresses = workload.addresses.map(\.description)
                 $0.hostNetwork = workload.isHostNetwork
+                $0.ports = workload.ports.map(UInt32.init)
                 $0.weight = workload.weight
             }
         }

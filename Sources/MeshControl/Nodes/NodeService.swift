@@ -89,7 +89,7 @@ struct NodeService: Nodemesh_V1_NodeService.SimpleServiceProtocol {
         case .success(let value): endpoint = value
         case .failure(let error): throw RPCError(code: .invalidArgument, message: error.message)
         }
-        var reader = RegistrationReader(virtualPrefix: self.store.virtualPrefix)
+        var reader = RegistrationReader(virtualPrefixes: self.store.virtualPrefixes)
         for workload in request.workloads { reader.read(workload, node: node.name) }
         let result: RegistrationResult
         do {

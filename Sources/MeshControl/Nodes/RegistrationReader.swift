@@ -11,14 +11,15 @@ struct RegistrationReader {
     static let maximumWorkloads = 4096
     private static let maximumAddresses = 16
     private static let maximumLabels = 64
+    private static let maximumPorts = 1024
     private static let maximumWeight: UInt32 = 1_000_000
 
     /// Addresses that belong to services.
-    let virtualPrefix: IPPrefix
+    let virtualPrefixes: [IPPrefix]
     private(set) var workloads: [WorkloadRecord] = []
     private(set) var refusals: [RegistrationResult.Refusal] = []
 
-    init(virtualPrefix: IPPrefix) { self.virtualPrefix = virtualPrefix }
+    init(virtualPrefixes: [IPPrefix]) { self.virtualPrefixes = virtualPrefixes }
 
     /// The node's own addresses, port and place, or what is wrong with them.
     static func endpoint(
@@ -60,8 +61,8 @@ struct RegistrationReader {
             if address.isLoopback || address.isUnspecified || address.isMulticast {
                 return self.refuse(id, "\(address) cannot be the address of a workload")
             }
-            if self.virtualPrefix.contains(address) {
-                return self.refuse(id, "\(address) is in \(self.virtualPrefix), the range of services")
+            if let range = self.virtualPrefixes.first(where: { $0.contains(address) }) {
+                return self.refuse(id, "\(address) is in \(range), the range of services")
             }
             if !addresses.contains(address) { addresses.append(address) }
         }
@@ -71,11 +72,19 @@ struct RegistrationReader {
         guard registration.weight <= Self.maximumWeight else {
             return self.refuse(id, "the weight \(registration.weight) is more than \(Self.maximumWeight)")
         }
+        let ports = registration.ports.compactMap { UInt16(exactly: $0) }
+        guard ports.count == registration.ports.count, !ports.contains(0) else {
+            return self.refuse(id, "a listening port is from 1 to 65535")
+        }
+        guard ports.count <= Self.maximumPorts else {
+            return self.refuse(id, "it listens on \(ports.count) ports, more than \(Self.maximumPorts)")
+        }
         self.workloads.append(
             WorkloadRecord(
                 id: id, node: node,
                 serviceAccount: registration.serviceAccount.isEmpty ? "default" : registration.serviceAccount,
                 labels: registration.labels, addresses: addresses, isHostNetwork: registration.hostNetwork,
+                ports: Set(ports).sorted(),
                 weight: max(1, registration.weight)))
     }
 

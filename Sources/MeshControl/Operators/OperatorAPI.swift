@@ -193,7 +193,7 @@ extension ResourceChange {
     init(_ resource: Resource) throws {
         var address = VirtualAddress.none
         if case .service(let service) = resource, !service.isHeadless {
-            address = service.requestedAddresses.isEmpty ? .automatic : .fixed(service.requestedAddresses)
+            address = service.virtualAddress
         }
         self.init(key: resource.key, json: try resource.canonicalJSON(), address: address)
     }

@@ -9,8 +9,12 @@ import MeshStore
 
 /// The control plane's directory: one process at a time holds it.
 package final class DataDirectory: Sendable {
-    /// Where virtual addresses come from.
-    package static let virtualPrefix = IPPrefix(IPAddress(ipv4: 0xf0f0_0000), length: 16)
+    /// Where virtual addresses come from: 240.240.0.0/16, which is never routed, and the unique local prefix (RFC 4193)
+    /// fd6e:6d65:7368::/64.
+    package static let virtualPrefixes = [
+        IPPrefix(IPAddress(ipv4: 0xf0f0_0000), length: 16),
+        IPPrefix(IPAddress(high: 0xfd6e_6d65_7368_0000, low: 0), length: 64),
+    ]
 
     package let path: String
     private let lock: CInt
@@ -42,7 +46,7 @@ package final class DataDirectory: Sendable {
     deinit { close(self.lock) }
 
     package func openStore() throws -> Store {
-        try Store(path: self.databasePath, virtualPrefix: Self.virtualPrefix)
+        try Store(path: self.databasePath, virtualPrefixes: Self.virtualPrefixes)
     }
 
     /// The token that operators present; made at the first start.

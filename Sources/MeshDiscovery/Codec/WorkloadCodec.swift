@@ -29,7 +29,11 @@ extension Istio_Workload_Workload {
         self.networkMode = workload.isHostNetwork ? .hostNetwork : .standard
         if workload.capacity != 1 { self.capacity = .init(workload.capacity) }
         if workload.locality != Locality() { self.locality = .init(workload.locality) }
-        if let limits = workload.limits { self.extensions = [try .init(Nodemesh_V1_WorkloadLimits(limits))] }
+        if let limits = workload.limits { self.extensions.append(try .init(Nodemesh_V1_WorkloadLimits(limits))) }
+        if !workload.ports.isEmpty {
+            self.extensions.append(
+                try .init(Nodemesh_V1_WorkloadPorts.with { $0.ports = workload.ports.map(UInt32.init) }))
+        }
         for (service, ports) in workload.services {
             self.services[ServiceKey.text(service)] = .with { $0.ports = ports.map(Istio_Workload_Port.init) }
         }
@@ -59,6 +63,7 @@ extension Workload {
             tunnel: try Self.tunnel(message.tunnelProtocol),
             isHealthy: try Self.isHealthy(message.status),
             isHostNetwork: try Self.isHostNetwork(message.networkMode),
+            ports: try Self.ports(message),
             capacity: try Self.capacity(message),
             services: try Self.services(message.services),
             policies: try Field.list(message.authorizationPolicies, "authorization_policies", Self.policy),
@@ -104,6 +109,15 @@ extension Workload {
         case .hostNetwork: return true
         case .UNRECOGNIZED(let number): throw ResourceError("network_mode", "\(number) is unknown")
         }
+    }
+
+    private static func ports(_ message: Istio_Workload_Workload) throws(ResourceError) -> [UInt16] {
+        guard let found = try Istio_Workload_Extension.find(Nodemesh_V1_WorkloadPorts.self, in: message.extensions)
+        else { return [] }
+        let ports = try Field.list(found.ports, "extensions.ports") { port, field throws(ResourceError) in
+            try Field.port(port, field)
+        }
+        return Set(ports).sorted()
     }
 
     private static func capacity(_ message: Istio_Workload_Workload) throws(ResourceError) -> UInt32 {
