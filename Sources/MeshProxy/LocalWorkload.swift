@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import MeshLinux
 import MeshModel
+import Synchronization
 
 /// A workload whose connections this node carries.
 final class LocalWorkload: Sendable {
@@ -11,11 +12,16 @@ final class LocalWorkload: Sendable {
     let namespace: NetworkNamespace?
     /// Of the namespace: which workloads share listeners.
     let inode: UInt64
-    /// Other workloads and other processes may share its namespace, so that an address does not name it.
-    let isShared: Bool
     /// A small number, unique among attached ones, at least 1.
     let slot: UInt16
     let usage = WorkloadUsage()
+    private let shared: Atomic<Bool>
+
+    /// Other workloads and other processes may share its namespace, so that an address does not name it.
+    var isShared: Bool {
+        get { self.shared.load(ordering: .relaxed) }
+        set { self.shared.store(newValue, ordering: .relaxed) }
+    }
 
     init(id: WorkloadID, key: UInt32, slot: UInt16, namespace: NetworkNamespace?, inode: UInt64, isShared: Bool) {
         self.id = id
@@ -23,7 +29,7 @@ final class LocalWorkload: Sendable {
         self.slot = slot
         self.namespace = namespace
         self.inode = inode
-        self.isShared = isShared
+        self.shared = Atomic(isShared)
     }
 }
 

@@ -107,7 +107,8 @@ extension LoopCore {
     /// Whether a port is the workload's: another one that shares its address has policies of its own. If not, the
     /// connection was ended.
     func ownsPort(_ workload: LocalWorkload, _ port: UInt16, _ connection: Connection, _ view: ProxyView) -> Bool {
-        if !workload.isShared || self.owner(of: port, sharing: workload, view) === workload { return true }
+        let isAlone = !workload.isShared && self.workloadsByNamespace[workload.inode]?.count == 1
+        if isAlone || self.owner(of: port, sharing: workload, view) === workload { return true }
         self.fail(connection, .connectRefused, "workload \(workload.id) does not listen on port \(port)")
         return false
     }

@@ -9,6 +9,8 @@ extension Proxy {
     /// Begins to carry a workload's connections. The first one of a namespace has the capture listeners opened in it,
     /// which blocks for some milliseconds.
     ///
+    /// Attaching a workload again, with the same key, only says anew whether its namespace is shared.
+    ///
     /// - Parameters:
     ///   - key: the number under which eBPF knows the workload; unique among attached ones.
     ///   - namespace: nil means the process's own.
@@ -33,20 +35,27 @@ extension Proxy {
         let inode = given?.inode ?? host
         // A thread is in the process's own namespace without being moved there.
         let namespace = inode == host ? nil : given
-        guard let slot = self.state.withLock({ $0.takeSlot(id, inode) }) else {
-            throw ProxyError("workload \(id) is attached already")
+        let (known, member, slot) = self.state.withLock { ($0.namespaces[inode], $0.members[id], $0.freeSlot) }
+        if let member {
+            guard let known, member.key == key, member.inode == inode else {
+                throw ProxyError("workload \(id) is attached already")
+            }
+            member.isShared = isShared
+            return known.addresses
         }
-        let known = self.state.withLock { $0.namespaces[inode] }
+        guard let slot else { throw ProxyError("there are \(UInt16.max) workloads already") }
         let open: OpenNamespace
         do throws(ProxyError) {
             open = if let known { known } else { try self.open(namespace, inode: inode) }
         } catch {
-            self.state.withLock { $0.members[id] = nil }
             throw ProxyError("cannot take the connections of workload \(id): \(error)")
         }
-        self.state.withLock { $0.namespaces[inode] = open }
         let workload = LocalWorkload(
             id: id, key: key, slot: slot, namespace: namespace, inode: inode, isShared: isShared)
+        self.state.withLock { state in
+            state.namespaces[inode] = open
+            state.members[id] = workload
+        }
         for (index, loop) in loops.enumerated() {
             let listeners = known == nil ? open.listeners.map { $0[index] } : []
             loop.submit { core in
@@ -176,13 +185,10 @@ extension SystemError {
 }
 
 extension Proxy.State {
-    /// The least free number, from 1 on; nil when the workload has one or there are none left.
-    fileprivate mutating func takeSlot(_ id: WorkloadID, _ inode: UInt64) -> UInt16? {
-        if self.members[id] != nil { return nil }
+    /// The least number that no workload has, from 1 on.
+    fileprivate var freeSlot: UInt16? {
         let used = Set(self.members.values.map(\.slot))
-        guard let slot = (1...UInt16.max).first(where: { !used.contains($0) }) else { return nil }
-        self.members[id] = (inode, slot)
-        return slot
+        return (1...UInt16.max).first { !used.contains($0) }
     }
 }
 

@@ -25,8 +25,8 @@ package final class Proxy: Sendable {
         var hostInode: UInt64 = 0
         /// Listeners of the namespaces that have workloads, by inode.
         var namespaces: [UInt64: OpenNamespace] = [:]
-        /// Of the attached workloads: the inode of the namespace, and the number in the loops' counts.
-        var members: [WorkloadID: (inode: UInt64, slot: UInt16)] = [:]
+        /// The attached workloads.
+        var members: [WorkloadID: LocalWorkload] = [:]
         var isStopped = false
         var workers: HandshakeWorkers?
     }

@@ -34,7 +34,8 @@ extension ServiceResource {
         }
         let policy = Self.readFamilyPolicy(spec)
         let families = Self.readFamilies(spec)
-        let named = (clusterIPs.isEmpty ? [clusterIP].compactMap { $0 } : clusterIPs).compactMap { IPAddress($0)?.family }
+        let addresses = clusterIPs.isEmpty ? [clusterIP].compactMap { $0 } : clusterIPs
+        let named = addresses.compactMap { IPAddress($0)?.family }
         Self.checkFamilies(families, policy, named: named, spec)
         let isLocal = Self.readIsLocal(spec)
         let distribution = Self.readDistribution(metadata, spec)

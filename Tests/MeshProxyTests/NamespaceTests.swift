@@ -24,7 +24,8 @@ import Testing
         let listeners = TestMesh.client
         #expect(mesh.a.listeners[listeners]?.outbound == mesh.a.listeners[TestMesh.neighbour]?.outbound)
         #expect(
-            mesh.a.listeners[listeners]?.inboundDescriptors == mesh.a.listeners[TestMesh.neighbour]?.inboundDescriptors)
+            mesh.a.listeners[listeners]?.inboundDescriptors
+                == mesh.a.listeners[TestMesh.neighbour]?.inboundDescriptors)
         for (key, id) in [(UInt32(1), TestMesh.client), (2, TestMesh.neighbour)] {
             mesh.a.stray(to: key)
             let wire = try mesh.dial(app.address)
@@ -102,35 +103,30 @@ import Testing
         let app = try App.echo()
         let mesh = try TestMesh()
         let shared = WorkloadID(namespace: "prod", name: "shared")
+        try mesh.b.proxy.attach(shared, key: 7, namespace: nil)
+        // It turns out later.
         try mesh.b.proxy.attach(shared, key: 7, namespace: nil, isShared: true)
-        for (round, ports) in [[app.address.port], [1]].enumerated() {
-            let identity = try mesh.identity(shared)
-            let client = try mesh.identity(TestMesh.client)
-            try mesh.update(identities: [TestMesh.client, TestMesh.server, shared], known: [TestMesh.client: client, shared: identity, TestMesh.server: identity]) {
-                workloads, services, _ in
-                // The client's node thinks that it has the port.
-                var host = TestMesh.workload(shared, on: "b", at: TestMesh.loopback)
-                host.isHostNetwork = true
-                host.ports = ports
-                let service = NamespacedName(namespace: "prod", name: "api")
-                host.services = [service: [PortMapping(servicePort: 80, targetPort: app.address.port)]]
-                workloads.append(host)
-                services.append(
-                    Service(
-                        id: service, addresses: [IPAddress(ipv4: 0xf0f0_0001)],
-                        ports: host.services[service] ?? []))
-            }
-            let wire = try mesh.dial(SocketAddress(ip: IPAddress(ipv4: 0xf0f0_0001), port: 80))
-            if round == 0 {
-                try await self.talk(wire)
-                wire.finish()
-                _ = try await mesh.b.closed(1)
-            } else {
-                #expect(try await onThread { wire.endingError() } == ECONNRESET)
-                let record = try await mesh.b.closed(2)[1]
-                #expect(record.reason == .connectRefused && record.detail?.contains("does not listen") == true)
-            }
+        #expect(throws: ProxyError.self) { try mesh.b.proxy.attach(shared, key: 8, namespace: nil) }
+        let address = SocketAddress(ip: IPAddress(ipv4: 0x0a00_0009), port: app.address.port)
+        try mesh.update(identities: [TestMesh.client, shared]) { workloads, _, _ in
+            workloads.removeAll { $0.id == TestMesh.server }
+            var host = TestMesh.workload(shared, on: "b", at: TestMesh.loopback)
+            host.addresses.append(address.ip)
+            host.isHostNetwork = true
+            host.ports = [app.address.port]
+            workloads.append(host)
         }
+        mesh.b.listen([app.address.port: 7])
+        let wire = try mesh.dial(app.address)
+        try await self.talk(wire)
+        wire.finish()
+        _ = try await mesh.b.closed(1)
+        // The client's node does not know yet that the port is the other workload's.
+        mesh.b.listen([app.address.port: 1])
+        let late = try mesh.dial(app.address)
+        #expect(try await onThread { late.endingError() } == ECONNRESET)
+        let record = try await mesh.b.closed(2)[1]
+        #expect(record.reason == .connectRefused && record.detail?.contains("does not listen") == true)
     }
 
     @Test func `a port that is taken is named, with what to do`() throws {

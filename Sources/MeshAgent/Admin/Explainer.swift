@@ -80,7 +80,8 @@ package struct Explainer {
             return
         }
         // Behind an address that the workload shares there may be another one.
-        let own = source.addresses.contains(destination.ip)
+        let own =
+            source.addresses.contains(destination.ip)
             && (!source.isHostNetwork || [nil, source.id].contains(self.snapshot.workload(at: destination)?.id))
         guard self.snapshot.isInsideMesh(destination.ip), !own else {
             answer.add(

@@ -104,8 +104,8 @@ package struct MeshProjection: Sendable, Equatable {
             let workload = Workload(
                 id: record.id, addresses: record.addresses, node: record.node, serviceAccount: record.serviceAccount,
                 trustDomain: trustDomain, isHealthy: alive.contains(record.node),
-                isHostNetwork: record.isHostNetwork, ports: record.ports, capacity: record.weight, canonicalName: record.labels["app"],
-                locality: localities[record.node] ?? Locality())
+                isHostNetwork: record.isHostNetwork, ports: record.ports, capacity: record.weight,
+                canonicalName: record.labels["app"], locality: localities[record.node] ?? Locality())
             return (workload: workload, labels: record.labels)
         }
         return registered
