@@ -35,15 +35,16 @@ struct AgentParts: Sendable {
         telemetry.watch(steering)
         let loops = configuration.loops > 0 ? configuration.loops : min(4, ProcessInfo.processInfo.activeProcessorCount)
         telemetry.describe(node: configuration.node, loops: loops)
+        var hooks = ProxyHooks(
+            originalDestination: { socket in
+                steering.originalDestination(of: socket).map { ($0.address, $0.workloadKey) }
+            },
+            inboundOrigin: { socket in steering.inboundOrigin(of: socket).map { ($0.workloadKey, $0.sourceKey) } },
+            markUpstream: { steering.setRealClient(on: $0, client: $1) },
+            onOpened: { telemetry.opened($0) }, onClosed: { telemetry.closed($0) })
+        hooks.portOwner = { steering.portOwner($0, $1) }
         let proxy = Proxy(
-            configuration: Self.proxyConfiguration(configuration, loops: loops),
-            hooks: ProxyHooks(
-                originalDestination: { socket in
-                    steering.originalDestination(of: socket).map { ($0.address, $0.workloadKey) }
-                },
-                markUpstream: { steering.setRealClient(on: $0, client: $1) },
-                onOpened: { telemetry.opened($0) }, onClosed: { telemetry.closed($0) }),
-            logger: logger)
+            configuration: Self.proxyConfiguration(configuration, loops: loops), hooks: hooks, logger: logger)
         try proxy.start()
         telemetry.watch(proxy)
         telemetry.watchLoops(of: proxy)

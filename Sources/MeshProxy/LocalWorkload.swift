@@ -12,6 +12,8 @@ final class LocalWorkload: Sendable {
     let namespace: NetworkNamespace?
     /// Of the namespace: which workloads share listeners.
     let inode: UInt64
+    /// Of the namespace, as eBPF knows it.
+    let cookie: UInt64
     /// A small number, unique among attached ones, at least 1.
     let slot: UInt16
     let usage = WorkloadUsage()
@@ -23,12 +25,16 @@ final class LocalWorkload: Sendable {
         set { self.shared.store(newValue, ordering: .relaxed) }
     }
 
-    init(id: WorkloadID, key: UInt32, slot: UInt16, namespace: NetworkNamespace?, inode: UInt64, isShared: Bool) {
+    init(
+        id: WorkloadID, key: UInt32, slot: UInt16, namespace: NetworkNamespace?, inode: UInt64, cookie: UInt64,
+        isShared: Bool
+    ) {
         self.id = id
         self.key = key
         self.slot = slot
         self.namespace = namespace
         self.inode = inode
+        self.cookie = cookie
         self.shared = Atomic(isShared)
     }
 }

@@ -97,7 +97,7 @@ extension LoopCore {
     /// The workload that listens on a port of the namespace which `workload` shares with it; nil: none does.
     func owner(of port: UInt16, sharing workload: LocalWorkload, _ view: ProxyView) -> LocalWorkload? {
         if let ask = self.settings.hooks.portOwner {
-            return ask(workload.key, port).flatMap { self.workload(key: $0, in: workload.inode) }
+            return ask(workload.cookie, port).flatMap { self.workload(key: $0, in: workload.inode) }
         }
         return self.workloadsByNamespace[workload.inode]?.first {
             view.snapshot.workload($0.id)?.ports.contains(port) == true
@@ -107,8 +107,7 @@ extension LoopCore {
     /// Whether a port is the workload's: another one that shares its address has policies of its own. If not, the
     /// connection was ended.
     func ownsPort(_ workload: LocalWorkload, _ port: UInt16, _ connection: Connection, _ view: ProxyView) -> Bool {
-        let isAlone = !workload.isShared && self.workloadsByNamespace[workload.inode]?.count == 1
-        if isAlone || self.owner(of: port, sharing: workload, view) === workload { return true }
+        if !workload.isShared || self.owner(of: port, sharing: workload, view) === workload { return true }
         self.fail(connection, .connectRefused, "workload \(workload.id) does not listen on port \(port)")
         return false
     }

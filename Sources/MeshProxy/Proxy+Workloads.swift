@@ -15,7 +15,7 @@ extension Proxy {
     ///   - key: the number under which eBPF knows the workload; unique among attached ones.
     ///   - namespace: nil means the process's own.
     ///   - isShared: others may live in the namespace, so an inbound connection is the workload's only if the kernel
-    ///     says so (see ``ProxyHooks/inboundOrigin``).
+    ///     says so (see ``ProxyHooks/inboundOrigin`` and ``ProxyHooks/portOwner``).
     /// - Returns: where connections are accepted, with the inbound sockets' descriptors, one per loop, for the eBPF
     ///   side. They stay the proxy's and live until the namespace's last workload leaves.
     @discardableResult
@@ -51,7 +51,8 @@ extension Proxy {
             throw ProxyError("cannot take the connections of workload \(id): \(error)")
         }
         let workload = LocalWorkload(
-            id: id, key: key, slot: slot, namespace: namespace, inode: inode, isShared: isShared)
+            id: id, key: key, slot: slot, namespace: namespace, inode: inode, cookie: open.cookie,
+            isShared: isShared)
         self.state.withLock { state in
             state.namespaces[inode] = open
             state.members[id] = workload
@@ -121,7 +122,8 @@ extension Proxy {
                         addresses: WorkloadListeners(
                             outbound: first.address, outbound6: captured6.first?.address,
                             inbound: firstInbound.address, inboundDescriptors: steered.map { $0.descriptor.raw },
-                            outboundDescriptors: (captured + captured6).map { $0.descriptor.raw })))
+                            outboundDescriptors: (captured + captured6).map { $0.descriptor.raw }),
+                        cookie: try Linux.namespaceCookie(ofSocket: first.descriptor.raw)))
             } catch {
                 return .failure(Self.explain(error, at: address))
             }

@@ -35,6 +35,7 @@ package final class Proxy: Sendable {
         /// One list per kind, each with one listener per loop.
         var listeners: [[Listener]]
         var addresses: WorkloadListeners
+        var cookie: UInt64
     }
 
     package init(configuration: ProxyConfiguration, hooks: ProxyHooks, logger: Logger) {

@@ -10,9 +10,9 @@ package struct ProxyHooks: Sendable {
     /// is a workload of the same namespace. nil: the kernel has no record of it, so it is for the namespace's only
     /// workload, if there is only one.
     package var inboundOrigin: @Sendable (_ socket: CInt) -> (workload: UInt32, source: UInt32?)?
-    /// The key of the workload that listens on a port of the namespace that `workload` shares; nil: none does. Without
-    /// this hook the view's word counts.
-    package var portOwner: (@Sendable (_ workload: UInt32, _ port: UInt16) -> UInt32?)?
+    /// The key of the workload that listens on a port of a namespace that several share; nil: none does. Without this
+    /// hook the view's word counts.
+    package var portOwner: (@Sendable (_ namespaceCookie: UInt64, _ port: UInt16) -> UInt32?)?
     /// Where the client of a socket accepted by an inbound listener wanted to go; nil, the usual case: the socket's own
     /// address says it.
     package var inboundDestination: (@Sendable (_ socket: CInt) -> SocketAddress?)?

@@ -19,6 +19,13 @@ extension Steering {
         }
     }
 
+    /// Data plane: the ``Enrolment/key`` of the workload that listens on a port of a shared namespace; nil: none does.
+    package func portOwner(_ netnsCookie: UInt64, _ port: UInt16) -> UInt32? {
+        let key = nm_port_key(netns: netnsCookie, port: port, pad: 0, pad2: 0)
+        guard let found = try? BPF.lookup(map: self.maps[.ports], key: key, empty: nm_port()) else { return nil }
+        return found.workload == 0 ? nil : found.workload
+    }
+
     /// Makes a workload the owner of a port on which one of its sockets was found listening.
     package func setPort(_ port: UInt16, of netnsCookie: UInt64, _ key: UInt32) throws(SteeringError) {
         try self.changePort(port) { () throws(SystemError) in

@@ -143,8 +143,7 @@ final class TestNode: Sendable {
         let marked = Mutex<[SocketAddress]>([])
         let cannotMark = Mutex(false)
         let strayKey = Mutex<UInt32?>(nil)
-        /// nil: every workload has every port.
-        let owners = Mutex<[UInt16: UInt32]?>(nil)
+        let owners = Mutex<[UInt16: UInt32]>([:])
         let inboundOrigin = Mutex<(workload: UInt32, source: UInt32?)?>(nil)
     }
 
@@ -154,7 +153,7 @@ final class TestNode: Sendable {
     /// From now on every captured connection is another workload's.
     func stray(to key: UInt32) { self.journal.strayKey.withLock { $0 = key } }
 
-    /// From now on these ports are these workloads', and no others anybody's.
+    /// From now on these ports are these workloads', where a namespace is shared.
     func listen(_ owners: [UInt16: UInt32]) { self.journal.owners.withLock { $0 = owners } }
 
     /// From now on the kernel says so of every connection that an inbound listener accepts.
@@ -177,7 +176,7 @@ final class TestNode: Sendable {
             },
             onOpened: { record in journal.opened.withLock { $0.append(record) } },
             onClosed: { record in journal.closed.withLock { $0.append(record) } })
-        hooks.portOwner = { workload, port in journal.owners.withLock { $0.map { $0[port] } ?? workload } }
+        hooks.portOwner = { _, port in journal.owners.withLock { $0[port] } }
         hooks.inboundDestination = { _ in journal.destination.withLock { $0 } }
         self.proxy = Proxy(configuration: configuration, hooks: hooks, logger: Logger(label: "test"))
         try self.proxy.start()

@@ -195,15 +195,16 @@ class Lab:
             self.cgroup_of(target).mkdir(parents=True)
         # Commands run in a node's namespace: not in nodemeshd's cgroup, whose programs are for its own sockets.
         (self.cgroup / "exec").mkdir()
+        # For health probes, where a node's configuration names it: ${LAB_CGROUP}/probe.
+        (self.cgroup / "probe").mkdir()
 
     # The control plane
 
-    @staticmethod
-    def write_config(directory, values):
+    def write_config(self, directory, values):
         """A daemon's own file, also when it is empty: the host's in /etc is not for the lab."""
         path = directory / "config.yaml"
         # JSON is YAML too.
-        path.write_text(json.dumps(values))
+        path.write_text(json.dumps(values).replace("${LAB_CGROUP}", str(self.cgroup)))
         return path
 
     def start_control(self):

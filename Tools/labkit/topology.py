@@ -31,7 +31,7 @@ class Node:
     name: str
     # From 1; the third byte of its workloads' addresses.
     index: int
-    # nodemeshd's configuration file, as it is; the lab's own flags win over it.
+    # nodemeshd's configuration file; the lab's own flags win over it. ${LAB_CGROUP} is the lab's cgroup.
     config: dict = field(default_factory=dict)
     # In which families peers reach its tunnel port, the preferred one first.
     tunnels: list[str] = field(default_factory=lambda: ["ipv4"])

@@ -3,6 +3,7 @@
 """Every way to connect, and every way to listen, in both IP families.
 
     sockets.py serve                       listeners, one kind a port (below); each answers what it sees of its client
+    sockets.py at NAME PORT...             dual-stack listeners that answer with NAME and what they see of their client
     sockets.py survey HOST4 HOST6 OWN4 OWN6
                                            every way to dial every listener; a line each: WAY FAMILY LISTENER: OUTCOME
     sockets.py dial WAY HOST PORT          one of them: what the client sees, and what the server answers
@@ -64,9 +65,9 @@ def original(connection):
     return [socket.inet_ntop(socket.AF_INET6, value[8:24]), struct.unpack("!H", value[2:4])[0]]
 
 
-def answer(connection, accepted, asks=False):
+def answer(connection, accepted, asks=False, name=""):
     with connection:
-        report = {"accepted": plain(accepted), "peer": plain(connection.getpeername()),
+        report = {"name": name, "accepted": plain(accepted), "peer": plain(connection.getpeername()),
                   "own": plain(connection.getsockname())}
         if asks:
             try:
@@ -79,6 +80,18 @@ def answer(connection, accepted, asks=False):
             connection.recv(16)
         with contextlib.suppress(OSError):
             connection.sendall(json.dumps(report).encode())
+
+
+def at(name, *ports):
+    def accept(listener):
+        while True:
+            connection, address = listener.accept()
+            threading.Thread(target=answer, args=(connection, address, False, name), daemon=True).start()
+
+    for listener in [listen(socket.AF_INET6, "::", int(port), 0) for port in ports]:
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+    print("serving", flush=True)
+    threading.Event().wait()
 
 
 def serve():
@@ -152,8 +165,9 @@ def connect_bound(family, address):
 
 def connect_fastopen(family, address):
     connection = socket.socket(family, socket.SOCK_STREAM)
-    connection.settimeout(10)
+    # Blocking: with a timeout Python would ask for a connection that goes on by itself.
     connection.sendto(b"x", socket.MSG_FASTOPEN, address)
+    connection.settimeout(10)
     return connection, True
 
 
@@ -230,7 +244,7 @@ def datagrams(host, port):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2 or sys.argv[1] not in ("serve", "survey", "dial", "datagrams"):
+    if len(sys.argv) < 2 or sys.argv[1] not in ("serve", "at", "survey", "dial", "datagrams"):
         sys.exit(__doc__)
     if sys.argv[1] == "dial":
         outcome, seen, told = dial(*sys.argv[2:])
