@@ -25,6 +25,11 @@ extension LoopCore {
     func continueSetup(_ connection: Connection, _ index: UInt32) {
         let client = self.sides[connection.index]
         if client.pointee.flags.contains(.failed) {
+            // Who is being refused may break off; why he is refused is what counts.
+            if case .refusing = connection.machine.state {
+                self.continueRefusal(connection)
+                return
+            }
             connection.record.detail = SystemError.text(of: Linux.socketError(client.pointee.fd))
             self.close(connection, self.reason(forFailureOf: connection.index))
             return
