@@ -24,6 +24,12 @@ package struct Route: Hashable, Sendable {
         self.address = address
         self.path = path
     }
+
+    /// The endpoint's address of the other family; nil: its workload has none.
+    package var otherFamily: SocketAddress? {
+        let other = self.workload?.addresses.first { $0.family != self.address.ip.family }
+        return other.map { SocketAddress(ip: $0, port: self.address.port) }
+    }
 }
 
 /// Why a captured connection has nowhere to go.

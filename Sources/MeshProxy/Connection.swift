@@ -91,6 +91,8 @@ final class Connection {
         var connectTimeout: UInt64?
         /// The service's.
         var policy: DestinationPolicy?
+        /// The attempt goes to the endpoint's address of the other family than the dialled one's.
+        var isOtherFamily = false
         /// Our half of a refusal is sent.
         var isRefusalSent = false
     }

@@ -15,6 +15,7 @@ final class EndpointState: Sendable {
     /// A copy of the health's, to be read without its lock.
     private let ejectedUntil = Atomic<UInt64>(0)
     private let hasFailures = Atomic<Bool>(false)
+    private let isOther = Atomic<Bool>(false)
     /// Locked only when something fails, or goes well for the first time after that.
     private let health = Mutex(EndpointHealth())
 
@@ -37,6 +38,12 @@ final class EndpointState: Sendable {
     func began() { self.open.wrappingAdd(1, ordering: .relaxed) }
     func ended() { self.open.wrappingSubtract(1, ordering: .relaxed) }
     var openCount: Int { self.open.load(ordering: .relaxed) }
+
+    /// Its application refused the address of the dialled family: the workload's address of the other one is used.
+    var usesOtherFamily: Bool {
+        get { self.isOther.load(ordering: .relaxed) }
+        set { self.isOther.store(newValue, ordering: .relaxed) }
+    }
 
     // MARK: - Judging
 

@@ -159,6 +159,10 @@ extension LoopCore {
     }
 
     private func noteFailure(_ connection: Connection, _ reason: CloseReason) {
+        if self.triesOtherFamily(connection, reason) {
+            connection.setup?.lastFailure = (reason, connection.record.detail)
+            return
+        }
         self.noteAttemptFailed(connection, reason)
         connection.setup?.lastFailure = (reason, connection.record.detail)
         if let workload = connection.record.destinationWorkload { connection.setup?.tried.insert(workload) }

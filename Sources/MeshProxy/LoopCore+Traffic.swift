@@ -12,7 +12,8 @@ extension LoopCore {
     func route(_ connection: Connection, _ view: ProxyView) -> Result<Route, RouteFailure> {
         let tried = connection.setup?.tried ?? []
         self.leaveEndpoint(connection)
-        return view.snapshot.resolve(connection.record.destination) { set in
+        connection.setup?.isOtherFamily = false
+        let result = view.snapshot.resolve(connection.record.destination) { set in
             let service = self.bound(set)
             guard let index = service.choose(excluding: tried, now: self.now, &self.random) else { return nil }
             let endpoint = service.endpoints[index]
@@ -23,6 +24,29 @@ extension LoopCore {
             connection.setup?.policy = set.policy
             return index
         }
+        guard case .success(var route) = result, connection.traffic.endpoint?.usesOtherFamily == true,
+            let other = route.otherFamily
+        else { return result }
+        connection.setup?.isOtherFamily = true
+        route.address = other
+        return .success(route)
+    }
+
+    /// A service has addresses of both families whatever its applications listen on: where one refuses the workload's
+    /// address of the dialled family, the other one is tried, and remembered.
+    ///
+    /// - Returns: whether the endpoint is worth another attempt, and has not failed yet.
+    func triesOtherFamily(_ connection: Connection, _ reason: CloseReason) -> Bool {
+        guard let endpoint = connection.traffic.endpoint, let setup = connection.setup else { return false }
+        if setup.isOtherFamily {
+            if reason == .connectRefused { endpoint.usesOtherFamily = false }
+            return false
+        }
+        guard reason == .connectRefused, let id = connection.record.destinationWorkload,
+            let addresses = self.view?.snapshot.workload(id)?.addresses, Set(addresses.map(\.family)).count > 1
+        else { return false }
+        endpoint.usesOtherFamily = true
+        return true
     }
 
     private func bound(_ set: EndpointSet) -> BoundService {

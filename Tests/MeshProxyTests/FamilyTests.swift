@@ -94,6 +94,24 @@ import Testing
         }
     }
 
+    @Test func `a service leads to the family that its application listens on`() async throws {
+        let app = try App.echo()
+        let mesh = try Self.mesh()
+        for (destination, node) in [(TestMesh.server, mesh.b), (TestMesh.neighbour, mesh.a)] {
+            // The workload has both addresses, and the application listens on IPv4 only.
+            try self.update(mesh, destination, port: app.address.port)
+            for _ in 0..<3 {
+                let wire = try self.dial(mesh, Self.virtual6, over: .ipv6)
+                try await self.talk(wire)
+                #expect(mesh.a.opened.last?.destination == Self.virtual6)
+                #expect(node.marked.last?.ip.description == "10.0.0.1")
+            }
+        }
+        // Its endpoint is in good health, and only the first connection had to find out.
+        #expect(mesh.a.proxy.ejections.isEmpty)
+        #expect(mesh.a.marked.filter { !$0.ip.isIPv4 }.count == 1)
+    }
+
     @Test func `an address of the other family is refused as plain TCP would`() async throws {
         let app = try App.echo()
         let mesh = try Self.mesh()

@@ -214,8 +214,9 @@ class Lab:
         process = self.spawn(topology.CONTROL, [
             self.binary("nodemesh-control"), "serve", "--config", str(config),
             "--data-dir", str(directory / "data"),
-            "--grpc-listen", f"{topology.CONTROL_ADDRESS}:15012", "--api-listen", "127.0.0.1:15080",
-            "--metrics-listen", "127.0.0.1:15014", "--advertise", f"{topology.CONTROL_ADDRESS}:15012",
+            "--grpc-listen", "[::]:15012" if self.topology.ipv6 else f"{topology.CONTROL_ADDRESS}:15012",
+            "--api-listen", "127.0.0.1:15080", "--metrics-listen", "127.0.0.1:15014",
+            "--advertise", f"{topology.CONTROL_ADDRESS}:15012",
             *([] if "meshPrefixes" in self.topology.control else self.mesh_prefixes()),
         ])
 
@@ -276,7 +277,7 @@ class Lab:
         command = [
             self.binary("nodemeshd"), "serve", "--config", str(self.write_config(directory, node.config)),
             "--node", node.name,
-            "--control-plane", f"{topology.CONTROL_ADDRESS}:15012",
+            "--control-plane", node.control_plane,
             "--ca-fingerprint", (directory / "ca-fingerprint").read_text(),
             "--join-token-file", str(token),
             "--data-dir", str(directory / "data"), "--run-dir", str(directory / "run"),

@@ -33,7 +33,8 @@ class Node:
     index: int
     # nodemeshd's configuration file; the lab's own flags win over it. ${LAB_CGROUP} is the lab's cgroup.
     config: dict = field(default_factory=dict)
-    # In which families peers reach its tunnel port, the preferred one first.
+    # In which families peers reach its tunnel port, the preferred one first; with IPv6 alone it also dials the control
+    # plane over that.
     tunnels: list[str] = field(default_factory=lambda: ["ipv4"])
 
     @property
@@ -43,6 +44,11 @@ class Node:
     @property
     def address6(self):
         return f"fd00:200::{10 + self.index}"
+
+    @property
+    def control_plane(self):
+        """Where it dials the control plane: over IPv6 if peers reach it over nothing else."""
+        return f"{CONTROL_ADDRESS}:15012" if "ipv4" in self.tunnels else f"[{CONTROL_ADDRESS6}]:15012"
 
     @property
     def tunnel_addresses(self):
