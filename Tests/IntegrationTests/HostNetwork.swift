@@ -63,7 +63,7 @@ struct HostNetwork {
         return try #require(log.last { $0.destination.hasSuffix(":\(port)") })
     }
 
-    static let addresses = ["10.200.0.11", "fd00:200::b"]
+    static let addresses = ["10.200.0.11", "fd00:200::11"]
 
     @Test("two workloads at one address have two identities", arguments: Self.addresses)
     func identities(address: String) throws {

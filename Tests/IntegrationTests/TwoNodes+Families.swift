@@ -82,6 +82,16 @@ extension TwoNodes {
             }
         }
 
+        @Test("SO_ORIGINAL_DST is answered in a workload that asked for it")
+        func originalDestination() throws {
+            try self.serving("far") {
+                for host in [Server.far.address, self.six(.far)] {
+                    let answer = try self.dial("alice", host, 7108)
+                    #expect(answer.contains("\"original\": [\"\(host)\", 7108]"), "\(answer)")
+                }
+            }
+        }
+
         @Test("connected UDP is left alone", arguments: Server.both)
         func datagrams(server: Server) throws {
             try self.serving(server.workload) {

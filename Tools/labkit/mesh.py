@@ -334,6 +334,7 @@ class Lab:
             "--service-account", workload.serviceAccount, "--cgroup", str(self.cgroup_of(workload)),
             "--network-namespace", str(kernel.NETNS / self.network(workload)),
             *(word for key, value in workload.labels.items() for word in ("--label", f"{key}={value}")),
+            *workload.enrolOptions,
             node=node,
         )
 

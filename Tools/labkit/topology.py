@@ -77,6 +77,8 @@ class Workload:
     outside: bool = False
     # It lives in its node's own network namespace, at the node's addresses.
     host: bool = False
+    # Further words for `nodemeshctl workload enroll`.
+    enrolOptions: list[str] = field(default_factory=list)
 
     @property
     def id(self):
@@ -213,6 +215,7 @@ class _Reader:
             enrol=self.boolean(item, "enrol", True, where) and not outside,
             outside=outside,
             host=host,
+            enrolOptions=[str(word) for word in self.items(item, "enrolOptions", where)],
         )
 
     def addresses(self, item, where, node, index, network, host):
