@@ -144,4 +144,37 @@ enum BPF {
         }
         return keys
     }
+
+    /// The entries of a hash map, read many at a time; concurrent changes may repeat or hide some. The arguments give the
+    /// types.
+    static func entries<Key, Value>(
+        map: CInt, key emptyKey: Key, value emptyValue: Value
+    ) throws(SystemError) -> [(key: Key, value: Value)] {
+        let batch = 512
+        var keys = [Key](repeating: emptyKey, count: batch)
+        var values = [Value](repeating: emptyValue, count: batch)
+        var found: [(key: Key, value: Value)] = []
+        var options = bpf_map_batch_opts()
+        options.sz = MemoryLayout<bpf_map_batch_opts>.size
+        // Where to go on: a bucket's number, in no more bytes than a key has.
+        var position = [UInt8](repeating: 0, count: max(8, MemoryLayout<Key>.size))
+        var isFirst = true
+        while true {
+            var count = UInt32(batch)
+            let result = position.withUnsafeMutableBytes { position in
+                keys.withUnsafeMutableBytes { keys in
+                    values.withUnsafeMutableBytes { values in
+                        bpf_map_lookup_batch(
+                            map, isFirst ? nil : position.baseAddress, position.baseAddress, keys.baseAddress,
+                            values.baseAddress, &count, &options)
+                    }
+                }
+            }
+            // ENOENT: this was the last batch.
+            if result != 0, result != -ENOENT { _ = try Self.check("bpf(MAP_LOOKUP_BATCH)", result) }
+            for index in 0..<min(Int(count), batch) { found.append((keys[index], values[index])) }
+            if result != 0 { return found }
+            isFirst = false
+        }
+    }
 }

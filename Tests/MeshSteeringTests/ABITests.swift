@@ -13,7 +13,7 @@ struct ABITests {
         #expect(MemoryLayout<nm_config>.size == 16)
         #expect(MemoryLayout<nm_endpoint>.size == 20)
         #expect(MemoryLayout<nm_workload>.size == 304)
-        #expect(MemoryLayout<nm_socket>.size == 32)
+        #expect(MemoryLayout<nm_socket>.size == 48)
         #expect(MemoryLayout<nm_flow_key>.size == 48)
         #expect(MemoryLayout<nm_flow_value>.size == 24)
         #expect(MemoryLayout<nm_prefix_key>.size == 20)

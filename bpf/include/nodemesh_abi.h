@@ -104,9 +104,12 @@ struct nm_workload {
 
 /* nm_sockets: storage of one socket. */
 struct nm_socket {
+	__u64 netns;		    /* NM_SOCKET_DIRECT: cookie of the server's namespace */
 	struct nm_endpoint address; /* by kind; NM_SOCKET_INBOUND: unused */
 	__u32 workload;		    /* nm_workload.key; NM_SOCKET_CLIENT and _INBOUND: of the server */
 	__u32 source;		    /* NM_SOCKET_INBOUND: nm_workload.key of the client, 0 if it is no workload here */
+	__u32 target;		    /* NM_SOCKET_DIRECT: nm_workload.key of the server */
+	__u32 generation;	    /* NM_SOCKET_DIRECT: of the verdict */
 	__u32 kind;		    /* NM_SOCKET_* */
 };
 
@@ -256,8 +259,11 @@ struct nm_enrolment {
 #define NM_CLOSE_NONE 0
 #define NM_CLOSE_CLIENT 1  /* both ends finished, the client first */
 #define NM_CLOSE_SERVER 2  /* both ends finished, the server first */
-#define NM_CLOSE_RESET 3   /* reset or aborted by either end */
-#define NM_CLOSE_REFUSED 4 /* never established */
+#define NM_CLOSE_CLIENT_RESET 3 /* the client's application aborted it */
+#define NM_CLOSE_REFUSED 4	/* never established: the server's host refused it */
+#define NM_CLOSE_SERVER_RESET 5
+#define NM_CLOSE_TIMED_OUT 6 /* never established, or nobody acknowledged any more */
+#define NM_CLOSE_DESTROYED 7 /* ended from outside, as nodemeshd does it */
 
 struct nm_event {
 	__u64 time;	    /* ktime_get_ns */
@@ -322,7 +328,7 @@ _Static_assert(sizeof(struct nm_abi) == 8, "nm_abi");
 _Static_assert(sizeof(struct nm_settings) == 16, "nm_settings");
 _Static_assert(sizeof(struct nm_totals) == 8, "nm_totals");
 _Static_assert(sizeof(struct nm_workload) == 48 + 16 * NM_OWN_ADDRESSES, "nm_workload");
-_Static_assert(sizeof(struct nm_socket) == 32, "nm_socket");
+_Static_assert(sizeof(struct nm_socket) == 48, "nm_socket");
 _Static_assert(sizeof(struct nm_flow_key) == 48, "nm_flow_key");
 _Static_assert(sizeof(struct nm_flow_value) == 24, "nm_flow_value");
 _Static_assert(sizeof(struct nm_direct_flow) == 64, "nm_direct_flow");

@@ -9,6 +9,7 @@
 
 #include "addr.h"
 #include "config.h"
+#include "direct.h"
 #include "event.h"
 #include "exclusion.h"
 #include "maps.h"
@@ -117,7 +118,9 @@ static __always_inline __u32 nm_decide(struct bpf_sock_addr *ctx, struct bpf_soc
 		return NM_REASON_OUTBOUND_EXCLUDED;
 	if ((workload->flags & NM_WORKLOAD_FAIL_OPEN) && !nm_has_listener(workload))
 		return NM_REASON_OUTBOUND_FAILED_OPEN;
-	/* The direct path would be taken here. */
+	/* Without a proxy nobody would revoke the verdict. */
+	if (nm_has_listener(workload) && nm_go_direct(sk, workload, to))
+		return NM_REASON_DIRECT;
 	if (!nm_is_ip4(to->ip) && !nm_takes_ipv6(workload))
 		return NM_REASON_IPV6_REFUSED;
 	if (nm_lift_device(ctx, sk))

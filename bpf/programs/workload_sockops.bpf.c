@@ -5,6 +5,7 @@
  * that begin and cease to be listened on are noted. Fails closed: what is not published, the proxy refuses.
  */
 #include "config.h"
+#include "direct_flow.h"
 #include "event.h"
 #include "flow.h"
 #include "maps.h"
@@ -80,7 +81,10 @@ static __always_inline void nm_connecting(struct bpf_sock_ops *ops, const struct
 	if (!sk)
 		return;
 	meta = bpf_sk_storage_get(&nm_sockets, sk, 0, 0);
-	if (meta && meta->kind == NM_SOCKET_DIALLED) {
+	if (meta && meta->kind == NM_SOCKET_DIRECT) {
+		if (nm_direct_connecting(ops, meta, &ends))
+			nm_lose(ops, NM_REASON_DIRECT_LOST, workload->key, &ends.local, &meta->address);
+	} else if (meta && meta->kind == NM_SOCKET_DIALLED) {
 		nm_read_ends(&ends, ops);
 		if (nm_is_captured(&ends))
 			nm_publish_origin(ops, sk, meta, &ends);
@@ -104,7 +108,13 @@ static __always_inline void nm_connected(struct bpf_sock_ops *ops)
 	if (!sk || !(ops->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG))
 		return;
 	meta = bpf_sk_storage_get(&nm_sockets, sk, 0, 0);
-	if (!meta || meta->kind != NM_SOCKET_DIALLED)
+	if (!meta)
+		return;
+	if (meta->kind == NM_SOCKET_DIRECT) {
+		nm_direct_established(ops, meta);
+		return;
+	}
+	if (meta->kind != NM_SOCKET_DIALLED)
 		return;
 	if (nm_config.flags & NM_CONFIG_MULTIPATH) {
 		nm_read_ends(&ends, ops);
@@ -119,9 +129,16 @@ static __always_inline void nm_connected(struct bpf_sock_ops *ops)
 static __always_inline void nm_closed(struct bpf_sock_ops *ops)
 {
 	struct nm_direct_flow *direct;
+	struct bpf_sock *sk = ops->sk;
+	struct nm_socket *meta;
 	struct nm_flow_key key;
 	struct nm_ends ends;
 
+	meta = sk ? bpf_sk_storage_get(&nm_sockets, sk, 0, 0) : 0;
+	if (meta && meta->kind == NM_SOCKET_DIRECT) {
+		nm_direct_closed(ops, sk, meta);
+		return;
+	}
 	nm_read_ends(&ends, ops);
 	nm_flow(&key, ops, &ends.local, &ends.remote);
 	if (nm_is_captured(&ends)) {
