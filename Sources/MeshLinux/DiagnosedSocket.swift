@@ -69,10 +69,21 @@ package struct DiagnosedSocket: Sendable {
 }
 
 extension DiagnosedSocket.End {
-    fileprivate init(_ raw: nm_diag_end) {
+    init(_ raw: nm_diag_end) {
         let (high, low) = withUnsafeBytes(of: raw.ip) {
             ($0.loadUnaligned(as: UInt64.self), $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
         }
         self.init(high: UInt64(bigEndian: high), low: UInt64(bigEndian: low), port: raw.port)
+    }
+}
+
+extension nm_diag_end {
+    init(_ end: DiagnosedSocket.End) {
+        self.init()
+        self.port = end.port
+        withUnsafeMutableBytes(of: &self.ip) { bytes in
+            bytes.storeBytes(of: end.high.bigEndian, as: UInt64.self)
+            bytes.storeBytes(of: end.low.bigEndian, toByteOffset: 8, as: UInt64.self)
+        }
     }
 }

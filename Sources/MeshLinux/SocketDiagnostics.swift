@@ -62,7 +62,26 @@ package struct SocketDiagnostics: ~Copyable, Sendable {
     /// - Throws: EOPNOTSUPP where the kernel was built without `CONFIG_INET_DIAG_DESTROY`.
     @discardableResult
     package borrowing func destroy(_ socket: DiagnosedSocket) throws(SystemError) -> Bool {
-        let (fd, raw) = (self.socket.raw, socket.raw)
+        try self.destroy(socket.raw)
+    }
+
+    /// As ``destroy(_:)``, for a connected socket of which only this much is known.
+    @discardableResult
+    package borrowing func destroy(
+        local: DiagnosedSocket.End, remote: DiagnosedSocket.End, cookie: UInt64
+    ) throws(SystemError) -> Bool {
+        var raw = nm_diag_socket()
+        // The kernel finds IPv6 sockets with IPv4 addresses among those of AF_INET too.
+        raw.family = UInt8(local.high == 0 && local.low >> 32 == 0xffff ? AF_INET : AF_INET6)
+        raw.state = DiagnosedSocket.State.established.rawValue
+        raw.local = nm_diag_end(local)
+        raw.remote = nm_diag_end(remote)
+        raw.cookie = cookie
+        return try self.destroy(raw)
+    }
+
+    private borrowing func destroy(_ raw: nm_diag_socket) throws(SystemError) -> Bool {
+        let fd = self.socket.raw
         do throws(SystemError) {
             _ = try systemCall("SOCK_DESTROY (needs CONFIG_INET_DIAG_DESTROY)") {
                 withUnsafePointer(to: raw) { nm_diag_destroy(fd, $0) }
@@ -90,5 +109,17 @@ extension SocketDiagnostics {
         _ socket: DiagnosedSocket, in namespace: NetworkNamespace
     ) throws(SystemError) -> Bool {
         try SocketDiagnostics(in: namespace).destroy(socket)
+    }
+
+    /// Whether this kernel can end sockets (`CONFIG_INET_DIAG_DESTROY`).
+    package static var canDestroy: Bool {
+        do throws(SystemError) {
+            // Nobody has it.
+            let end = DiagnosedSocket.End(high: 0, low: 0xffff_0000_0000, port: 1)
+            _ = try SocketDiagnostics().destroy(local: end, remote: end, cookie: 1)
+            return true
+        } catch {
+            return false
+        }
     }
 }

@@ -45,4 +45,6 @@ package enum CloseReason: String, Sendable, Hashable, CaseIterable {
     case workloadGone = "workload_gone"
     /// The daemon stopped.
     case shutdown
+    /// A connection past the proxy ended while nobody looked, so how is not known.
+    case endUnseen = "end_unseen"
 }

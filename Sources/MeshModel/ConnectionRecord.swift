@@ -9,6 +9,8 @@ package enum Wire: String, Sendable, Hashable {
     case plaintext
     /// To a workload of the same node, without leaving it.
     case local
+    /// To a workload of the same node, past the proxy: plain TCP between the two.
+    case direct
     /// A mutual-TLS tunnel of one connection.
     case splice
 }

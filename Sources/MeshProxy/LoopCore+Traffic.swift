@@ -156,7 +156,7 @@ extension LoopCore {
             .unknownDestination, .serverReset, .shutdown:
             true
         case .completed, .clientReset, .policyDenied, .noHealthyEndpoint, .identityMismatch, .identityUnavailable,
-            .selfCall, .originalDestinationMissing, .resourceExhausted, .limitExceeded, .idleTimeout:
+            .selfCall, .originalDestinationMissing, .resourceExhausted, .limitExceeded, .idleTimeout, .endUnseen:
             false
         }
     }

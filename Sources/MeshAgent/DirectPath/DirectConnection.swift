@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshLinux
+import MeshModel
+import MeshSteering
+
+/// What the kernel says of a direct connection while it lives, or when it ends.
+package struct DirectConnection: Hashable, Sendable {
+    /// What tells it from all others.
+    package struct ID: Hashable, Sendable {
+        var client: SocketAddress
+        var server: SocketAddress
+        var serverNamespace: UInt64
+        var cookie: UInt64
+    }
+
+    var id: ID
+    var dialled: SocketAddress
+    /// Keys of the workloads.
+    var source: UInt32
+    var target: UInt32
+    /// Nanoseconds since the Unix epoch.
+    var openedAt: UInt64
+
+    init(_ flow: DirectFlow) {
+        self.id = ID(
+            client: flow.client, server: flow.server, serverNamespace: flow.serverNamespace, cookie: flow.cookie)
+        self.dialled = flow.dialled
+        self.source = flow.source
+        self.target = flow.target
+        let (wall, monotonic) = (Clock.wall, Clock.monotonic)
+        self.openedAt = wall - min(wall, monotonic - min(monotonic, flow.openedAt))
+    }
+
+    /// - Parameter openedAt: nanoseconds since the Unix epoch.
+    package init(
+        client: SocketAddress, server: SocketAddress, dialled: SocketAddress, serverNamespace: UInt64, cookie: UInt64,
+        source: UInt32, target: UInt32, openedAt: UInt64
+    ) {
+        self.id = ID(client: client, server: server, serverNamespace: serverNamespace, cookie: cookie)
+        self.dialled = dialled
+        self.source = source
+        self.target = target
+        self.openedAt = openedAt
+    }
+}
+
+/// How a direct connection ended.
+package struct DirectEnding: Hashable, Sendable {
+    package var end: DirectEnd
+    package var bytesSent: UInt64
+    package var bytesReceived: UInt64
+    /// Nanoseconds.
+    package var duration: UInt64
+
+    package init(end: DirectEnd, bytesSent: UInt64, bytesReceived: UInt64, duration: UInt64) {
+        self.end = end
+        self.bytesSent = bytesSent
+        self.bytesReceived = bytesReceived
+        self.duration = duration
+    }
+
+    /// The words of the access log.
+    ///
+    /// - Parameter wasOpen: it had been established.
+    func words(wasOpen: Bool) -> (reason: CloseReason, detail: String?) {
+        switch self.end {
+        case .none, .client, .server: (.completed, nil)
+        case .clientReset: (.clientReset, nil)
+        case .refused: (.connectRefused, "the server's host refused the connection")
+        case .serverReset: (.serverReset, nil)
+        case .timedOut where wasOpen: (.serverReset, "the server's host does not answer any more")
+        case .timedOut: (.connectTimeout, "the server's host does not answer")
+        case .destroyed: (.clientReset, "ended from outside")
+        }
+    }
+}
+
+extension DiagnosedSocket.End {
+    init(_ address: SocketAddress) {
+        self.init(high: address.ip.high, low: address.ip.low, port: address.port)
+    }
+}
+
+extension SocketAddress {
+    init(_ end: DiagnosedSocket.End) {
+        self.init(ip: IPAddress(high: end.high, low: end.low), port: end.port)
+    }
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Logging
+import MeshLinux
+import MeshModel
+import MeshProxy
+import MeshSteering
+
+/// Open direct connections.
+extension LocalPath {
+    // MARK: - Events
+
+    package func opened(_ connection: DirectConnection) {
+        if self.flows[connection.id] != nil || self.buried.contains(connection.id) { return }
+        self.adopt(connection)
+    }
+
+    package func closed(_ connection: DirectConnection, _ ending: DirectEnding) {
+        if self.buried.contains(connection.id) { return }
+        let open = self.flows.removeValue(forKey: connection.id)
+        let isFailure =
+            switch ending.end {
+            case .refused, .timedOut: open == nil
+            case .none, .client, .server, .clientReset, .serverReset, .destroyed: false
+            }
+        var record = open?.record ?? self.record(of: connection)
+        // The event of its beginning was lost.
+        if open == nil, !isFailure { self.reports.opened(record) }
+        record.bytesSent = ending.bytesSent
+        record.bytesReceived = ending.bytesReceived
+        record.duration = ending.duration
+        let words = open?.ending ?? ending.words(wasOpen: !isFailure)
+        record.reason = words.reason
+        record.detail = words.detail
+        self.reports.closed(record)
+        if isFailure, let source = record.source {
+            let course = Course(source: source, dialled: connection.dialled)
+            self.heldUntil[course] = Clock.monotonic + Self.holdOff
+            if self.courses[course] != nil { self.write(course, []) }
+        }
+    }
+
+    /// Tells telemetry of a connection that is open, and judges it: its address may be one that no verdict was made for.
+    private func adopt(_ connection: DirectConnection) {
+        let record = self.record(of: connection)
+        self.flows[connection.id] = Open(connection: connection, record: record, judged: self.generation)
+        self.reports.opened(record)
+        self.judge(connection.id)
+    }
+
+    private func record(of connection: DirectConnection) -> ConnectionRecord {
+        var record = ConnectionRecord(
+            id: self.nextID(), direction: .outbound, sourceAddress: connection.id.client,
+            destination: connection.dialled, wire: .direct, openedAt: connection.openedAt)
+        record.source = self.workload(connection.source)
+        record.destinationWorkload = self.workload(connection.target)
+        record.upstream = connection.id.server
+        guard let snapshot = self.snapshot else { return record }
+        record.sourceIdentity = record.source.flatMap { snapshot.workload($0)?.identity }
+        record.destinationIdentity = record.destinationWorkload.flatMap { snapshot.workload($0)?.identity }
+        record.service = snapshot.service(at: connection.dialled.ip)?.id
+        if let source = record.source, let target = record.destinationWorkload {
+            record.policy = self.decide(connection.id, source: source, target: target)?.policy
+        }
+        return record
+    }
+
+    /// Keys of workloads that are gone stay known: their last events come later.
+    private func workload(_ key: UInt32) -> WorkloadID? { self.names[key] }
+
+    /// What policy says of a connection now; nil when a workload is not known any more.
+    private func decide(_ id: DirectConnection.ID, source: WorkloadID, target: WorkloadID) -> PolicyDecision? {
+        guard let snapshot = self.snapshot, self.locals[source] != nil, self.locals[target] != nil,
+            let client = snapshot.workload(source), let server = snapshot.workload(target)
+        else { return nil }
+        return snapshot.decide(
+            PolicyInput(sourceIdentity: client.identity, sourceIP: id.client.ip, destination: id.server), for: server)
+    }
+
+    // MARK: - Ending
+
+    func judgeAll() {
+        for id in Array(self.flows.keys) { self.judge(id) }
+    }
+
+    /// Ends a connection that no policy allows any more.
+    private func judge(_ id: DirectConnection.ID) {
+        guard let open = self.flows[id], open.ending == nil else { return }
+        self.flows[id]?.judged = self.generation
+        guard let source = open.record.source, let target = open.record.destinationWorkload,
+            let decision = self.decide(id, source: source, target: target)
+        else { return }
+        self.flows[id]?.record.policy = decision.policy
+        if decision.isAllowed { return }
+        let text = decision.policy.map { "policy \($0) denies it now" } ?? "no policy allows it now"
+        self.end(id, .policyDenied, text)
+    }
+
+    /// Ends every direct connection of a workload that is about to be unenrolled, and lets no new one begin.
+    package func willDetach(_ id: WorkloadID) {
+        for course in Array(self.courses.keys) where course.source == id { self.write(course, []) }
+        self.departing[id] = self.locals[id]?.namespace
+        self.locals[id] = nil
+        self.replan()
+        self.look()
+        for (flow, open) in self.flows where open.record.source == id || open.record.destinationWorkload == id {
+            self.end(flow, .workloadGone, "workload \(id) was unenrolled")
+        }
+    }
+
+    private func end(_ id: DirectConnection.ID, _ reason: CloseReason, _ detail: String) {
+        guard let open = self.flows[id] else { return }
+        self.flows[id]?.ending = (reason, detail)
+        guard let namespace = self.namespace(of: open) else { return }
+        do throws(SystemError) {
+            // Its end comes as an event.
+            try SocketDiagnostics(in: namespace).destroy(
+                local: .init(id.client), remote: .init(id.server), cookie: id.cookie)
+        } catch {
+            self.logger.error(
+                "a direct connection that has to end cannot be ended",
+                metadata: ["source": "\(id.client)", "destination": "\(id.server)", "reason": "\(error)"])
+        }
+    }
+
+    /// Where the client's socket lives.
+    private func namespace(of open: Open) -> NetworkNamespace? {
+        open.record.source.flatMap { self.locals[$0]?.namespace ?? self.departing[$0] }
+    }
+
+    // MARK: - Looking
+
+    /// Compares with the kernel: finds connections whose events were lost, or that are older than this daemon. To be
+    /// called about once a second.
+    package func sweep() {
+        self.look()
+        let now = Clock.monotonic
+        self.heldUntil = self.heldUntil.filter { $0.value > now }
+        if Set(self.reports.ejections().map(\.address)) != self.ejections { self.replan() }
+        for (id, open) in self.flows where open.judged != self.generation { self.judge(id) }
+    }
+
+    private func look() {
+        let present: [DirectFlow]
+        do throws(SteeringError) {
+            present = try self.steering.directFlows()
+        } catch {
+            self.logger.error("direct connections cannot be listed", metadata: ["reason": "\(error)"])
+            return
+        }
+        var seen: Set<DirectConnection.ID> = []
+        for flow in present where flow.isVerdict && flow.isEstablished {
+            let connection = DirectConnection(flow)
+            seen.insert(connection.id)
+            self.flows[connection.id]?.missed = 0
+            if self.flows[connection.id] == nil { self.adopt(connection) }
+        }
+        for id in Array(self.flows.keys) where !seen.contains(id) { self.miss(id) }
+    }
+
+    /// Once may be a moment's difference to the event; twice means that it was lost.
+    private func miss(_ id: DirectConnection.ID) {
+        self.flows[id]?.missed += 1
+        guard let open = self.flows[id], open.missed > 2 else { return }
+        self.flows[id] = nil
+        self.buried.append(id)
+        if self.buried.count > 1_024 { self.buried.removeFirst(512) }
+        var record = open.record
+        let wall = Clock.wall
+        record.duration = wall - min(wall, record.openedAt)
+        record.reason = open.ending?.reason ?? .endUnseen
+        record.detail = open.ending?.detail
+        self.reports.closed(record)
+    }
+
+    // MARK: - Listing
+
+    /// The open connections with their present byte counts.
+    package func connections() -> [ConnectionRecord] {
+        var figures: [UInt64: DiagnosedSocket.Figures] = [:]
+        let sources = Set(self.flows.values.compactMap(\.record.source))
+        var looked: Set<UInt64> = []
+        for source in sources {
+            guard let local = self.locals[source], looked.insert(local.end.namespaceCookie).inserted,
+                let sockets = try? SocketDiagnostics.dump(
+                    in: local.namespace, states: Self.living, withFigures: true)
+            else { continue }
+            for socket in sockets { figures[socket.cookie] = socket.figures }
+        }
+        return self.flows.map { id, open in
+            var record = open.record
+            if let known = figures[id.cookie] {
+                // The kernel counts the SYN.
+                record.bytesSent = known.bytesAcknowledged - min(1, known.bytesAcknowledged)
+                record.bytesReceived = known.bytesReceived
+            }
+            return record
+        }
+    }
+
+    private static let living: Set<DiagnosedSocket.State> = [
+        .established, .finWait1, .finWait2, .closeWait, .closing, .lastAck,
+    ]
+}
