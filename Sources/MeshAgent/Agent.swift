@@ -45,6 +45,7 @@ package struct Agent: Sendable {
         let parts = try self.assemble(cgroup: cgroup, credentials: credentials)
         defer {
             parts.watch.stop()
+            parts.eventReader.stop()
             parts.events.close()
             parts.proxy.stop()
             parts.telemetry.accessLog?.close()
@@ -53,7 +54,7 @@ package struct Agent: Sendable {
             configuration: .init(
                 services: [
                     .init(service: parts.conductor), .init(service: parts.control),
-                    .init(service: parts.certificates),
+                    .init(service: parts.certificates), .init(service: parts.direct),
                 ] + self.servers(parts).map { .init(service: $0) },
                 gracefulShutdownSignals: [.sigterm, .sigint], logger: self.logger))
         do {
@@ -112,10 +113,11 @@ package struct Agent: Sendable {
                 try? FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: socket)
             }, logger: self.quietLogger)
         let (telemetry, proxy, inventory) = (parts.telemetry, parts.proxy, parts.inventory)
+        let direct = parts.direct.path
         let metrics = Application(
             router: ProbeRoutes.metrics {
                 // So that the bytes of long connections are right at each reading.
-                telemetry.progress(await proxy.connections())
+                telemetry.progress(await proxy.connections() + direct.connections())
                 return telemetry.registry.render()
             },
             configuration: .init(address: Self.bind(self.configuration.metricsListen)), logger: self.quietLogger)

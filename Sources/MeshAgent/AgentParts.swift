@@ -9,6 +9,7 @@ import MeshModel
 import MeshProxy
 import MeshSteering
 import MeshTelemetry
+import Synchronization
 
 /// The parts of a running daemon, wired to each other.
 struct AgentParts: Sendable {
@@ -21,6 +22,8 @@ struct AgentParts: Sendable {
     let inventory: Inventory
     let events: EventHub
     let watch: CgroupWatch
+    let direct: LocalPathService
+    let eventReader: EventReader
 
     init(
         configuration: AgentConfiguration, cgroup: String, credentials: NodeCredentials, logger: Logger,
@@ -35,19 +38,34 @@ struct AgentParts: Sendable {
         telemetry.watch(steering)
         let loops = configuration.loops > 0 ? configuration.loops : min(4, ProcessInfo.processInfo.activeProcessorCount)
         telemetry.describe(node: configuration.node, loops: loops)
+        let relay = DirectRelay()
         var hooks = ProxyHooks(
             originalDestination: { socket in
                 steering.originalDestination(of: socket).map { ($0.address, $0.workloadKey) }
             },
             inboundOrigin: { socket in steering.inboundOrigin(of: socket).map { ($0.workloadKey, $0.sourceKey) } },
             markUpstream: { steering.setRealClient(on: $0, client: $1) },
-            onOpened: { telemetry.opened($0) }, onClosed: { telemetry.closed($0) })
+            onOpened: { record in
+                telemetry.opened(record)
+                if record.wire == .local { relay.service?.tell(.proxied(record)) }
+            }, onClosed: { telemetry.closed($0) })
         hooks.portOwner = { steering.portOwner($0, $1) }
         let proxy = Proxy(
             configuration: Self.proxyConfiguration(configuration, loops: loops), hooks: hooks, logger: logger)
         try proxy.start()
         telemetry.watch(proxy)
         telemetry.watchLoops(of: proxy)
+        let path = try LocalPath(
+            steering: steering, isOn: configuration.directPath == .automatic,
+            reports: .init(
+                opened: { telemetry.opened($0) }, closed: { telemetry.closed($0) }, ejections: { proxy.ejections }),
+            logger: logger)
+        let direct = LocalPathService(path: path)
+        relay.service = direct
+        self.direct = direct
+        self.eventReader = try steering.events { event in
+            if event.kind != .decision { direct.tell(.event(event)) }
+        }
 
         let news = News()
         let control = ControlPlaneClient(
@@ -60,6 +78,7 @@ struct AgentParts: Sendable {
         let views = ViewBuilder(node: configuration.node, locality: configuration.locality, logger: logger) { view in
             // The loops come first: from the moment a prefix is captured they must know what is in it.
             proxy.update(view)
+            direct.tell(view)
             do throws(SteeringError) {
                 try steering.setPrefixes(view.snapshot.settings.prefixes)
             } catch {
@@ -71,9 +90,11 @@ struct AgentParts: Sendable {
         let (events, names, watch) = (EventHub(), WorkloadNames(trustDomain: trustDomain), try CgroupWatch())
         let registry = WorkloadRegistry(
             store: EnrolmentStore(dataDirectory: configuration.dataDirectory), inspector: HostInspector(),
-            plane: KernelPlane(proxy: proxy, steering: steering, logger: logger), logger: logger, names: names,
-            watcher: watch.watcher
+            plane: KernelPlane(
+                proxy: proxy, steering: steering, logger: logger, willDetach: { await path.willDetach($0) }),
+            logger: logger, names: names, watcher: watch.watcher
         ) { entries in
+            await path.update(workloads: entries.compactMap { $0.directEnd })
             await views.update(local: Self.identities(of: entries, trustDomain: trustDomain))
             control.setRegistration(
                 NodeRegistration(
@@ -100,8 +121,8 @@ struct AgentParts: Sendable {
         self.watch = watch
         self.inventory = Inventory(
             settings: configuration, reloader: reloader, events: events, startedAt: Date(), loops: loops, proxy: proxy,
-            steering: steering,
-            registry: registry, views: views, control: control, certificateManager: certificates, refusals: refusals)
+            steering: steering, registry: registry, views: views, control: control, certificateManager: certificates,
+            refusals: refusals, direct: path)
     }
 
     private static func proxyConfiguration(_ configuration: AgentConfiguration, loops: Int) -> ProxyConfiguration {
@@ -154,5 +175,25 @@ struct AgentParts: Sendable {
         var identities: [WorkloadID: SPIFFEID] = [:]
         for entry in entries { identities[entry.id] = entry.identity(in: trustDomain) }
         return identities
+    }
+}
+
+extension WorkloadRegistry.Entry {
+    /// nil when its namespace is gone.
+    fileprivate var directEnd: (end: DirectPlanner.End, namespace: NetworkNamespace)? {
+        guard let cookie = try? self.workload.namespace.cookie() else { return nil }
+        let end = DirectPlanner.End(
+            id: self.id, key: self.key, namespaceCookie: cookie, addresses: self.workload.addresses)
+        return (end, self.workload.namespace)
+    }
+}
+
+/// The hooks of the proxy are made before what they tell.
+private final class DirectRelay: Sendable {
+    private let stored = Mutex<LocalPathService?>(nil)
+
+    var service: LocalPathService? {
+        get { self.stored.withLock { $0 } }
+        set { self.stored.withLock { $0 = newValue } }
     }
 }

@@ -14,7 +14,8 @@ package enum PathProbe {
     ///   strangers' connections to somebody else.
     /// - Returns: whether a listener there was reached and saw the very address and port that the client has.
     package static func isOpen(
-        from source: (namespace: NetworkNamespace, address: End), to target: (namespace: NetworkNamespace, address: End),
+        from source: (namespace: NetworkNamespace, address: End),
+        to target: (namespace: NetworkNamespace, address: End),
         admit: (_ client: End, _ server: End, _ isOn: Bool) -> Bool
     ) -> Bool {
         guard let listener = try? Self.socket(in: target.namespace, at: target.address),

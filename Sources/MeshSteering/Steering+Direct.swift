@@ -53,8 +53,7 @@ extension Steering {
     /// Forgets every verdict.
     package func removeVerdicts() throws(SteeringError) {
         try self.directly("verdicts") { () throws(SystemError) in
-            let limit = Int(try BPF.info(ofMap: self.maps[.verdicts]).max_entries)
-            for key in try BPF.keys(map: self.maps[.verdicts], empty: nm_verdict_key(), limit: limit) {
+            for key in try BPF.keys(map: self.maps[.verdicts], empty: nm_verdict_key()) {
                 try BPF.delete(map: self.maps[.verdicts], key: key)
             }
         }

@@ -3,6 +3,7 @@
 import MeshAdminAPI
 import MeshModel
 import MeshProxy
+import MeshSteering
 
 /// Says what would happen to a connection, step by step, from the state that the data plane itself uses.
 package struct Explainer {
@@ -14,12 +15,15 @@ package struct Explainer {
     private let isEnrolled: (WorkloadID) -> Bool
     /// Endpoints that the data plane has set aside.
     private let ejections: [EndpointEjection]
+    /// What decides about the direct path.
+    private let planner: DirectPlanner?
 
     package init(
         snapshot: MeshSnapshot, unknownDestination: AgentConfiguration.UnknownDestination,
         hasCertificate: @escaping (SPIFFEID) -> Bool, isEnrolled: @escaping (WorkloadID) -> Bool,
-        ejections: [EndpointEjection] = []
+        ejections: [EndpointEjection] = [], planner: DirectPlanner? = nil
     ) {
+        self.planner = planner
         self.snapshot = snapshot
         self.unknownDestination = unknownDestination
         self.hasCertificate = hasCertificate
@@ -107,6 +111,7 @@ package struct Explainer {
             answer.reason = failure.reason.rawValue
         case .success(let route):
             self.follow(source, route, &answer)
+            if case .local = route.path { self.addDirect(source, destination, &answer) }
         }
     }
 
@@ -156,6 +161,21 @@ package struct Explainer {
                 "\(identity) here, \(workload.identity?.description ?? "-") expected there")
         }
         self.judge(source, workload, at: route.address, &answer)
+    }
+
+    /// Whether the first connection opens the direct path for the next ones.
+    private func addDirect(_ source: Workload, _ destination: SocketAddress, _ answer: inout Explanation) {
+        guard let planner = self.planner, answer.verdict == "allowed" else { return }
+        do throws(DirectPlanner.Refusal) {
+            let targets = try planner.targets(from: source.id, to: destination)
+            let share = targets.reduce(UInt64(0)) { $0 + UInt64($1.share) } * 100 / UInt64(DirectVerdict.shares)
+            answer.add(
+                "wire", Wire.direct.rawValue,
+                "after the first connection, \(share) % of them go past the proxy, straight to "
+                    + targets.map(\.address.description).joined(separator: ", "))
+        } catch {
+            answer.add("wire", "notDirect", "every connection goes through the proxy: \(error)")
+        }
     }
 
     private func judge(

@@ -20,6 +20,7 @@ struct Inventory: AdminBackend {
     let control: ControlPlaneClient
     let certificateManager: CertificateManager
     let refusals: RefusalList
+    let direct: LocalPath
 
     func status() async -> NodeStatus {
         let snapshot = await self.views.snapshot
@@ -55,7 +56,7 @@ struct Inventory: AdminBackend {
 
     func connections() async -> [ConnectionSummary] {
         let now = UInt64(Date().timeIntervalSince1970 * 1e9)
-        return await self.proxy.connections().map { record in
+        return await (self.proxy.connections() + self.direct.connections()).map { record in
             ConnectionSummary(
                 id: String(record.id), direction: record.direction.rawValue, state: "established",
                 source: record.source?.description, sourceAddress: record.sourceAddress.description,
@@ -99,10 +100,11 @@ struct Inventory: AdminBackend {
         }
         let enrolled = Set(await self.registry.all.map(\.id))
         let held = await self.views.heldCertificates
+        let planner = await self.direct.planner
         return try Explainer(
             snapshot: snapshot, unknownDestination: self.settings.unknownDestination,
             hasCertificate: { held.contains($0) }, isEnrolled: { enrolled.contains($0) },
-            ejections: self.proxy.ejections
+            ejections: self.proxy.ejections, planner: planner
         ).explain(source: source, destination: destination)
     }
 

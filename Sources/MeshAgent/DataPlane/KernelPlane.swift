@@ -11,8 +11,14 @@ package struct KernelPlane: WorkloadPlane {
     private let proxy: Proxy
     private let steering: Steering
     private let logger: Logger
+    /// Ends what a workload has open past the proxy.
+    private let willDetach: @Sendable (WorkloadID) async -> Void
 
-    package init(proxy: Proxy, steering: Steering, logger: Logger) {
+    package init(
+        proxy: Proxy, steering: Steering, logger: Logger,
+        willDetach: @escaping @Sendable (WorkloadID) async -> Void = { _ in }
+    ) {
+        self.willDetach = willDetach
         self.proxy = proxy
         self.steering = steering
         self.logger = logger
@@ -40,6 +46,8 @@ package struct KernelPlane: WorkloadPlane {
     }
 
     package func detach(_ id: WorkloadID, key: UInt32) async {
+        // The programs tell how its direct connections end, so they go before the programs.
+        await self.willDetach(id)
         // The other way round: while the programs are attached and nobody listens, connects are refused.
         do throws(SteeringError) {
             try self.steering.unenrol(key)

@@ -19,6 +19,8 @@ package struct DirectConnection: Hashable, Sendable {
     /// Keys of the workloads.
     var source: UInt32
     var target: UInt32
+    /// Cookie of the client's network namespace, where it is known.
+    var clientNamespace: UInt64?
     /// Nanoseconds since the Unix epoch.
     var openedAt: UInt64
 
@@ -28,20 +30,21 @@ package struct DirectConnection: Hashable, Sendable {
         self.dialled = flow.dialled
         self.source = flow.source
         self.target = flow.target
+        self.clientNamespace = flow.clientNamespace
         let (wall, monotonic) = (Clock.wall, Clock.monotonic)
         self.openedAt = wall - min(wall, monotonic - min(monotonic, flow.openedAt))
     }
 
-    /// - Parameter openedAt: nanoseconds since the Unix epoch.
-    package init(
-        client: SocketAddress, server: SocketAddress, dialled: SocketAddress, serverNamespace: UInt64, cookie: UInt64,
-        source: UInt32, target: UInt32, openedAt: UInt64
-    ) {
-        self.id = ID(client: client, server: server, serverNamespace: serverNamespace, cookie: cookie)
+    /// nil for an event of another kind.
+    init?(_ event: SteeringEvent) {
+        guard let client = event.source, let server = event.upstream, let dialled = event.destination else {
+            return nil
+        }
+        self.id = ID(client: client, server: server, serverNamespace: event.namespaceCookie, cookie: event.cookie)
         self.dialled = dialled
-        self.source = source
-        self.target = target
-        self.openedAt = openedAt
+        self.source = event.workloadKey
+        self.target = event.targetKey
+        self.openedAt = event.time - min(event.time, event.duration)
     }
 }
 
@@ -58,6 +61,11 @@ package struct DirectEnding: Hashable, Sendable {
         self.bytesSent = bytesSent
         self.bytesReceived = bytesReceived
         self.duration = duration
+    }
+
+    init(_ event: SteeringEvent) {
+        self.init(
+            end: event.end, bytesSent: event.bytesSent, bytesReceived: event.bytesReceived, duration: event.duration)
     }
 
     /// The words of the access log.

@@ -77,10 +77,9 @@ package struct DirectPlanner: Sendable {
         if let set {
             if set.policy != nil { throw .governed(set.service) }
             targets = self.shares(of: set, from: client, end, own: own, dialled: dialled)
-        } else if case .success(let route) = route, case .local = route.path, let server = route.workload,
+        } else if case .success(let route) = route, case .local = route.path, let server = route.workload {
             let target = self.target(server, at: route.address, from: client, end, own: own, dialled: dialled)
-        {
-            targets = [target.with(share: DirectVerdict.shares)]
+            targets = target.map { [$0.with(share: DirectVerdict.shares)] } ?? []
         } else {
             throw .unroutable
         }

@@ -10,12 +10,33 @@ import MeshSteering
 extension LocalPath {
     // MARK: - Events
 
-    package func opened(_ connection: DirectConnection) {
+    package func handle(_ event: SteeringEvent) {
+        guard self.knowsWorkloads, self.snapshot != nil else {
+            if self.early.count < Self.maxCourses { self.early.append(event) }
+            return
+        }
+        guard let connection = DirectConnection(event) else { return }
+        switch event.kind {
+        case .decision: return
+        case .directOpened: self.opened(connection)
+        case .directClosed: self.closed(connection, DirectEnding(event))
+        }
+    }
+
+    /// Goes through what came too early, as soon as it can be told whose it is.
+    func catchUp() {
+        guard self.knowsWorkloads, self.snapshot != nil, !self.early.isEmpty else { return }
+        let events = self.early
+        self.early = []
+        for event in events { self.handle(event) }
+    }
+
+    private func opened(_ connection: DirectConnection) {
         if self.flows[connection.id] != nil || self.buried.contains(connection.id) { return }
         self.adopt(connection)
     }
 
-    package func closed(_ connection: DirectConnection, _ ending: DirectEnding) {
+    private func closed(_ connection: DirectConnection, _ ending: DirectEnding) {
         if self.buried.contains(connection.id) { return }
         let open = self.flows.removeValue(forKey: connection.id)
         let isFailure =
@@ -52,8 +73,15 @@ extension LocalPath {
         var record = ConnectionRecord(
             id: self.nextID(), direction: .outbound, sourceAddress: connection.id.client,
             destination: connection.dialled, wire: .direct, openedAt: connection.openedAt)
-        record.source = self.workload(connection.source)
-        record.destinationWorkload = self.workload(connection.target)
+        if connection.openedAt >= self.startedAt {
+            // Keys of workloads that are gone stay known: their last events come later.
+            record.source = self.names[connection.source]
+            record.destinationWorkload = self.names[connection.target]
+        } else {
+            record.source = self.workload(at: connection.id.client.ip, in: connection.clientNamespace)
+            record.destinationWorkload = self.workload(
+                at: connection.id.server.ip, in: connection.id.serverNamespace)
+        }
         record.upstream = connection.id.server
         guard let snapshot = self.snapshot else { return record }
         record.sourceIdentity = record.source.flatMap { snapshot.workload($0)?.identity }
@@ -65,8 +93,13 @@ extension LocalPath {
         return record
     }
 
-    /// Keys of workloads that are gone stay known: their last events come later.
-    private func workload(_ key: UInt32) -> WorkloadID? { self.names[key] }
+    /// The only workload in a namespace, or the only one with an address.
+    private func workload(at address: IPAddress, in namespace: UInt64?) -> WorkloadID? {
+        let there = self.locals.values.filter { $0.end.namespaceCookie == namespace }
+        if there.count == 1 { return there.first?.end.id }
+        let same = self.locals.values.filter { $0.end.addresses.contains(address) }
+        return same.count == 1 ? same.first?.end.id : nil
+    }
 
     /// What policy says of a connection now; nil when a workload is not known any more.
     private func decide(_ id: DirectConnection.ID, source: WorkloadID, target: WorkloadID) -> PolicyDecision? {
@@ -87,8 +120,11 @@ extension LocalPath {
     private func judge(_ id: DirectConnection.ID) {
         guard let open = self.flows[id], open.ending == nil else { return }
         self.flows[id]?.judged = self.generation
-        guard let source = open.record.source, let target = open.record.destinationWorkload,
-            let decision = self.decide(id, source: source, target: target)
+        guard let source = open.record.source, let target = open.record.destinationWorkload else { return }
+        for workload in [source, target] where self.locals[workload] == nil {
+            return self.end(id, .workloadGone, "workload \(workload) is not enrolled any more")
+        }
+        guard let decision = self.decide(id, source: source, target: target)
         else { return }
         self.flows[id]?.record.policy = decision.policy
         if decision.isAllowed { return }
@@ -99,8 +135,9 @@ extension LocalPath {
     /// Ends every direct connection of a workload that is about to be unenrolled, and lets no new one begin.
     package func willDetach(_ id: WorkloadID) {
         for course in Array(self.courses.keys) where course.source == id { self.write(course, []) }
-        self.departing[id] = self.locals[id]?.namespace
-        self.locals[id] = nil
+        if let local = self.locals.removeValue(forKey: id) {
+            self.departing[id] = (local.namespace, Clock.monotonic)
+        }
         self.replan()
         self.look()
         for (flow, open) in self.flows where open.record.source == id || open.record.destinationWorkload == id {
@@ -125,7 +162,7 @@ extension LocalPath {
 
     /// Where the client's socket lives.
     private func namespace(of open: Open) -> NetworkNamespace? {
-        open.record.source.flatMap { self.locals[$0]?.namespace ?? self.departing[$0] }
+        open.record.source.flatMap { self.locals[$0]?.namespace ?? self.departing[$0]?.namespace }
     }
 
     // MARK: - Looking
@@ -133,8 +170,10 @@ extension LocalPath {
     /// Compares with the kernel: finds connections whose events were lost, or that are older than this daemon. To be
     /// called about once a second.
     package func sweep() {
+        guard self.knowsWorkloads, self.snapshot != nil else { return }
         self.look()
         let now = Clock.monotonic
+        self.departing = self.departing.filter { now - $0.value.at < Self.farewell }
         self.heldUntil = self.heldUntil.filter { $0.value > now }
         if Set(self.reports.ejections().map(\.address)) != self.ejections { self.replan() }
         for (id, open) in self.flows where open.judged != self.generation { self.judge(id) }

@@ -62,6 +62,8 @@ package actor LocalPath {
     static let holdOff = UInt64(10_000_000_000)
     /// How long a path that was tried counts as open, and as closed.
     static let openAge = UInt64(60_000_000_000)
+    /// How long the namespace of a workload that was unenrolled is kept, for connections that were just being made.
+    static let farewell = UInt64(3_000_000_000)
     static let closedAge = UInt64(20_000_000_000)
 
     let steering: Steering
@@ -72,7 +74,13 @@ package actor LocalPath {
     var locals: [WorkloadID: Local] = [:]
     var names: [UInt32: WorkloadID] = [:]
     /// Network namespaces of workloads that are being unenrolled.
-    var departing: [WorkloadID: NetworkNamespace] = [:]
+    var departing: [WorkloadID: (namespace: NetworkNamespace, at: UInt64)] = [:]
+    /// The workloads of the last run are back.
+    var knowsWorkloads = false
+    /// What came before the mesh and the workloads were known; bounded.
+    var early: [SteeringEvent] = []
+    /// Nanoseconds since the Unix epoch: keys of older connections are of an earlier run.
+    let startedAt = Clock.wall
     var generation: UInt32
     var courses: [Course: [DirectVerdict.Target]] = [:]
     var heldUntil: [Course: UInt64] = [:]
@@ -115,17 +123,19 @@ package actor LocalPath {
     package func update(workloads: [(end: DirectPlanner.End, namespace: NetworkNamespace)]) {
         self.locals = Dictionary(
             workloads.map { ($0.end.id, Local(end: $0.end, namespace: $0.namespace)) }, uniquingKeysWith: { $1 })
-        self.departing = [:]
+        self.knowsWorkloads = true
         for local in self.locals.values { self.names[local.end.key] = local.end.id }
         let cookies = Set(self.locals.values.map(\.end.namespaceCookie))
         self.paths = self.paths.filter { cookies.contains($0.key.source) && cookies.contains($0.key.target) }
         self.replan()
+        self.catchUp()
     }
 
     package func update(_ snapshot: MeshSnapshot) {
         self.snapshot = snapshot
         self.replan()
         self.judgeAll()
+        self.catchUp()
     }
 
     /// The proxy has just carried a connection between two workloads of this node.
