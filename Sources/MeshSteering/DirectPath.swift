@@ -57,23 +57,6 @@ package struct DirectFlow: Hashable, Sendable {
     package let cookie: UInt64
 }
 
-/// How a direct connection ended, as its client's socket saw it: `NM_CLOSE_*` of `nodemesh_abi.h`.
-package enum DirectEnd: UInt32, Sendable, CaseIterable {
-    case none = 0
-    /// Both ends finished, the client first.
-    case client
-    /// Both ends finished, the server first.
-    case server
-    case clientReset
-    /// Never established: refused.
-    case refused
-    case serverReset
-    /// Never established, or not acknowledged any more.
-    case timedOut
-    /// Ended from outside.
-    case destroyed
-}
-
 /// Where packets to a workload may be handed to without passing the host's network stack.
 package struct LocalAddress: Hashable, Sendable {
     package let namespaceCookie: UInt64

@@ -11,17 +11,21 @@ package struct SteeringEvent: Sendable, Hashable {
         case directClosed
     }
 
-    /// How a direct connection ended.
-    package enum Close: String, Sendable {
+    /// How a direct connection ended, as its client's socket saw it: `NM_CLOSE_*` by number.
+    package enum Close: String, Sendable, CaseIterable {
         case none
         /// Both ends finished, the client first.
         case client
         /// Both ends finished, the server first.
         case server
-        /// Reset or aborted by either end.
-        case reset
-        /// Never established.
+        case clientReset = "client_reset"
+        /// Never established: the server's host refused it.
         case refused
+        case serverReset = "server_reset"
+        /// Never established, or not acknowledged any more.
+        case timedOut = "timed_out"
+        /// Ended from outside, as nodemeshd does it.
+        case destroyed
     }
 
     /// Nanoseconds since the Unix epoch.
@@ -57,14 +61,8 @@ package struct SteeringEvent: Sendable, Hashable {
         case UInt32(NM_EVENT_DIRECT_CLOSED): self.kind = .directClosed
         default: return nil
         }
-        switch event.close {
-        case UInt32(NM_CLOSE_NONE): self.close = .none
-        case UInt32(NM_CLOSE_CLIENT): self.close = .client
-        case UInt32(NM_CLOSE_SERVER): self.close = .server
-        case UInt32(NM_CLOSE_RESET): self.close = .reset
-        case UInt32(NM_CLOSE_REFUSED): self.close = .refused
-        default: return nil
-        }
+        guard event.close < UInt32(Close.allCases.count) else { return nil }
+        self.close = Close.allCases[Int(event.close)]
         self.time = event.time &+ wallMinusMonotonic
         self.reason = reason
         self.workloadKey = event.workload

@@ -40,7 +40,7 @@ package struct DirectConnection: Hashable, Sendable {
         guard let client = event.source, let server = event.upstream, let dialled = event.destination else {
             return nil
         }
-        self.id = ID(client: client, server: server, serverNamespace: event.namespaceCookie, cookie: event.cookie)
+        self.id = ID(client: client, server: server, serverNamespace: event.netns, cookie: event.cookie)
         self.dialled = dialled
         self.source = event.workloadKey
         self.target = event.targetKey
@@ -50,13 +50,13 @@ package struct DirectConnection: Hashable, Sendable {
 
 /// How a direct connection ended.
 package struct DirectEnding: Hashable, Sendable {
-    package var end: DirectEnd
+    package var end: SteeringEvent.Close
     package var bytesSent: UInt64
     package var bytesReceived: UInt64
     /// Nanoseconds.
     package var duration: UInt64
 
-    package init(end: DirectEnd, bytesSent: UInt64, bytesReceived: UInt64, duration: UInt64) {
+    package init(end: SteeringEvent.Close, bytesSent: UInt64, bytesReceived: UInt64, duration: UInt64) {
         self.end = end
         self.bytesSent = bytesSent
         self.bytesReceived = bytesReceived
@@ -65,7 +65,7 @@ package struct DirectEnding: Hashable, Sendable {
 
     init(_ event: SteeringEvent) {
         self.init(
-            end: event.end, bytesSent: event.bytesSent, bytesReceived: event.bytesReceived, duration: event.duration)
+            end: event.close, bytesSent: event.bytesSent, bytesReceived: event.bytesReceived, duration: event.duration)
     }
 
     /// The words of the access log.
