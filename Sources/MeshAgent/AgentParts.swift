@@ -57,6 +57,7 @@ struct AgentParts: Sendable {
         telemetry.watchLoops(of: proxy)
         let path = try LocalPath(
             steering: steering, isOn: configuration.directPath == .automatic,
+            redirects: configuration.redirectPeer,
             reports: .init(
                 opened: { telemetry.opened($0) }, closed: { telemetry.closed($0) }, ejections: { proxy.ejections }),
             logger: logger)

@@ -131,6 +131,7 @@ extension Steering {
         guard FileTree.exists(layout.directory) else { return }
         let lock = try layout.lock()
         do throws(SystemError) {
+            Self.detachRedirects(instance: instance)
             try FileTree.remove(layout.directory)
             // Fails while another instance lives there, which is fine.
             _ = rmdir(layout.root)

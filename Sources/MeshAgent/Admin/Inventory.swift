@@ -36,7 +36,7 @@ struct Inventory: AdminBackend {
                 lastError: connection.lastError),
             certificate: self.control.certificateSummary,
             failMode: self.reloader.configuration.failMode.rawValue, loops: self.loops,
-            connectionsOpen: await self.proxy.statistics().connections,
+            connectionsOpen: await self.proxy.statistics().connections + self.direct.openCount,
             workloads: await self.registry.all.count, services: snapshot?.serviceCount ?? 0,
             meshPrefixes: snapshot?.settings.prefixes.map(\.description) ?? [],
             steering: steering,

@@ -214,6 +214,8 @@ extension LocalPath {
 
     // MARK: - Listing
 
+    package var openCount: Int { self.flows.count }
+
     /// The open connections with their present byte counts.
     package func connections() -> [ConnectionRecord] {
         var figures: [UInt64: DiagnosedSocket.Figures] = [:]

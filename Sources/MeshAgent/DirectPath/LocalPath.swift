@@ -70,6 +70,9 @@ package actor LocalPath {
     let reports: Reports
     let logger: Logger
     let isOn: Bool
+    /// Whether packets may skip the host's side of veth pairs.
+    let redirects: Bool
+    var redirected: [WorkloadID: [(address: IPAddress, interface: UInt32)]] = [:]
     var snapshot: MeshSnapshot?
     var locals: [WorkloadID: Local] = [:]
     var names: [UInt32: WorkloadID] = [:]
@@ -95,7 +98,9 @@ package actor LocalPath {
 
     /// Takes every verdict of an earlier run back: its keys may be somebody else's now. To be made before workloads are
     /// enrolled.
-    package init(steering: Steering, isOn: Bool, reports: Reports, logger: Logger) throws(SteeringError) {
+    package init(
+        steering: Steering, isOn: Bool, redirects: Bool = false, reports: Reports, logger: Logger
+    ) throws(SteeringError) {
         self.steering = steering
         self.reports = reports
         self.logger = logger
@@ -108,6 +113,9 @@ package actor LocalPath {
             isOn = false
         }
         self.isOn = isOn
+        self.redirects = redirects && isOn
+        // What an earlier run left, whose configuration may have been another.
+        steering.detachRedirects()
         try steering.setDirectPath(isOn: isOn, generation: self.generation)
         try steering.removeVerdicts()
     }
@@ -127,6 +135,7 @@ package actor LocalPath {
         for local in self.locals.values { self.names[local.end.key] = local.end.id }
         let cookies = Set(self.locals.values.map(\.end.namespaceCookie))
         self.paths = self.paths.filter { cookies.contains($0.key.source) && cookies.contains($0.key.target) }
+        self.updateRedirects()
         self.replan()
         self.catchUp()
     }

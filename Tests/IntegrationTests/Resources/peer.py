@@ -5,6 +5,7 @@
     peer.py serve NAME                      all behaviours; NAME is what the `name` port answers
     peer.py talk HOST PORT [TEXT]           send TEXT, FIN, read to the end, print the answer
     peer.py names HOST PORT COUNT           connect that often, print what each connection answers
+    peer.py where HOST PORT                 print the peer as the client sees it, then what the server says
     peer.py end HOST PORT [TEXT]            print how it ends: refused reset eof timeout, and what was read before
     peer.py upload HOST PORT BYTES          to `collect`: print the SHA-256 of both ends
     peer.py download HOST PORT BYTES        from `source`: print the SHA-256 of both ends
@@ -170,6 +171,12 @@ def names(host, port, count):
         talk(host, port)
 
 
+def where(host, port):
+    with connect(host, port) as connection:
+        print(*connection.getpeername()[:2], *connection.getsockname()[:2])
+        sys.stdout.write(read_all(connection).decode())
+
+
 def end(host, port, text=""):
     seen = b""
     try:
@@ -283,8 +290,8 @@ def hold(host, port, count):
 
 if __name__ == "__main__":
     commands = {
-        "serve": serve, "talk": talk, "names": names, "end": end, "upload": upload, "download": download, "reset": send_reset,
-        "flood": flood, "many": many, "steady": steady, "hold": hold,
+        "serve": serve, "talk": talk, "where": where, "names": names, "end": end, "upload": upload, "download": download,
+        "reset": send_reset, "flood": flood, "many": many, "steady": steady, "hold": hold,
     }
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)

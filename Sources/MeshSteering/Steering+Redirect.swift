@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+import CLibBPF
+import CMeshABI
+import Glibc
+import MeshLinux
+import MeshPrograms
+
+/// The program at the host's ends of workloads' veths, a filter of tc next to whatever else is there.
+extension Steering {
+    /// Sends packets of direct connections that come from this interface straight to their receivers' ends.
+    package func attachRedirect(interface: UInt32) throws(SteeringError) {
+        let program = try ProgramLoader.load(.redirect, maps: self.maps, config: nm_config())
+        var hook = Self.hook(interface)
+        // EEXIST: somebody's filters are there already, which is fine.
+        let made = bpf_tc_hook_create(&hook)
+        if made != 0, made != -EEXIST { throw Self.failure(interface, made) }
+        var options = Self.options(instance: self.configuration.instance)
+        options.prog_fd = program.raw
+        options.flags = UInt32(BPF_TC_F_REPLACE.rawValue)
+        let attached = bpf_tc_attach(&hook, &options)
+        if attached != 0 { throw Self.failure(interface, attached) }
+    }
+
+    /// Takes it away again; without one does nothing.
+    package func detachRedirect(interface: UInt32) {
+        Self.detachRedirect(interface: interface, instance: self.configuration.instance)
+    }
+
+    /// Takes it away from every interface of the calling thread's network namespace, whoever left it there.
+    package func detachRedirects() { Self.detachRedirects(instance: self.configuration.instance) }
+
+    static func detachRedirects(instance: String) {
+        for interface in VethPair.indexes() { Self.detachRedirect(interface: interface, instance: instance) }
+    }
+
+    private static func detachRedirect(interface: UInt32, instance: String) {
+        LibBPFMessages.begin()
+        defer { _ = LibBPFMessages.end() }
+        var hook = Self.hook(interface)
+        var options = Self.options(instance: instance)
+        guard bpf_tc_query(&hook, &options) == 0, Self.isOurs(program: options.prog_id) else { return }
+        // What the query told must not be given back.
+        options = Self.options(instance: instance)
+        _ = bpf_tc_detach(&hook, &options)
+    }
+
+    /// Another's filter may have the same numbers.
+    private static func isOurs(program id: UInt32) -> Bool {
+        let raw = bpf_prog_get_fd_by_id(id)
+        guard raw >= 0 else { return false }
+        let program = FileDescriptor(owning: raw)
+        var (info, size) = (bpf_prog_info(), UInt32(MemoryLayout<bpf_prog_info>.size))
+        guard bpf_obj_get_info_by_fd(program.raw, &info, &size) == 0 else { return false }
+        return withUnsafeBytes(of: info.name) { $0.starts(with: "nm_redirect".utf8) }
+    }
+
+    private static func hook(_ interface: UInt32) -> bpf_tc_hook {
+        var hook = bpf_tc_hook()
+        hook.sz = MemoryLayout<bpf_tc_hook>.size
+        hook.ifindex = CInt(interface)
+        hook.attach_point = BPF_TC_INGRESS
+        return hook
+    }
+
+    /// After the filters of others, which count from 1 on, and one number for each instance.
+    private static func options(instance: String) -> bpf_tc_opts {
+        var options = bpf_tc_opts()
+        options.sz = MemoryLayout<bpf_tc_opts>.size
+        options.priority = 28_005
+        // FNV-1a.
+        let hash = instance.utf8.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
+        options.handle = hash & 0x7fff_ffff | 1
+        return options
+    }
+
+    private static func failure(_ interface: UInt32, _ code: CInt) -> SteeringError {
+        SteeringError(
+            .attach,
+            "the redirecting program at interface \(interface): \(SystemError.text(of: -code))"
+                + " (needs sch_ingress and cls_bpf)")
+    }
+}
