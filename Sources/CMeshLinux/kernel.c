@@ -5,12 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <net/if.h>
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -55,6 +58,38 @@ int nm_inotify(void) { return inotify_init1(IN_NONBLOCK | IN_CLOEXEC); }
 int nm_inotify_watch(int fd, const char *path, uint32_t mask) { return inotify_add_watch(fd, path, mask); }
 
 int nm_inotify_unwatch(int fd, int watch) { return inotify_rm_watch(fd, watch); }
+
+const int nm_sock_nonblock_cloexec = SOCK_NONBLOCK | SOCK_CLOEXEC;
+
+int nm_connect_bytes(int fd, const void *address, size_t size, uint16_t port) {
+    struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    if (size == sizeof(in4.sin_addr)) {
+        memcpy(&in4.sin_addr, address, size);
+        return connect(fd, (struct sockaddr *)&in4, sizeof(in4));
+    }
+    if (size != sizeof(in6.sin6_addr)) {
+        errno = EINVAL;
+        return -1;
+    }
+    memcpy(&in6.sin6_addr, address, size);
+    return connect(fd, (struct sockaddr *)&in6, sizeof(in6));
+}
+
+int nm_raise_loopback(void) {
+    struct ifreq request = {.ifr_name = "lo"};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    int result = ioctl(fd, SIOCGIFFLAGS, &request);
+    if (result == 0) {
+        request.ifr_flags |= IFF_UP;
+        result = ioctl(fd, SIOCSIFFLAGS, &request);
+    }
+    int code = errno;
+    close(fd);
+    errno = code;
+    return result;
+}
 
 int nm_spawn(const char *path, char *const *arguments, char *const *environment, int output, int quiet) {
     posix_spawn_file_actions_t actions;

@@ -112,7 +112,8 @@ package struct EnrolledWorkload: Codable, Sendable, Hashable {
     package var networkNamespace: String?
     package var addresses: [String]
     package var identity: String
-    /// `enrolled`, `registering`, `refused`, `absent` (waits for its cgroup) or `failed`.
+    /// `enrolled`, `registering`, `refused`, `absent` (waits for its cgroup), `empty` (waits for its first process) or
+    /// `failed`.
     package var state: String
     package var reason: String?
     package var certificateExpiresAt: Date?

@@ -24,6 +24,7 @@ struct AgentParts: Sendable {
     let watch: CgroupWatch
     let direct: LocalPathService
     let eventReader: EventReader
+    let canary: Canary
 
     init(
         configuration: AgentConfiguration, cgroup: String, credentials: NodeCredentials, logger: Logger,
@@ -36,6 +37,14 @@ struct AgentParts: Sendable {
         kernel.capacities = MapSizes.capacities(configuration.mapSizes)
         let steering = try Steering(configuration: kernel, logger: logger)
         telemetry.watch(steering)
+        let (events, names) = (EventHub(), WorkloadNames(trustDomain: credentials.trustDomain))
+        let sockets = NamespaceSockets(steering: steering, proxyCgroup: cgroup, logger: logger)
+        let upkeep = KernelUpkeep(configuration, steering: steering, logger: logger)
+        upkeep.watch(telemetry.registry)
+        upkeep.apply(configuration)
+        let feed = EventFeed(hub: events, names: names)
+        feed.watch(telemetry.registry)
+        let canarySlot = CanarySlot()
         let loops = configuration.loops > 0 ? configuration.loops : min(4, ProcessInfo.processInfo.activeProcessorCount)
         telemetry.describe(node: configuration.node, loops: loops)
         let relay = DirectRelay()
@@ -46,9 +55,11 @@ struct AgentParts: Sendable {
             inboundOrigin: { socket in steering.inboundOrigin(of: socket).map { ($0.workloadKey, $0.sourceKey) } },
             markUpstream: { steering.setRealClient(on: $0, client: $1) },
             onOpened: { record in
+                if canarySlot.noticed(record) { return }
                 telemetry.opened(record)
                 if record.wire == .local { relay.service?.tell(.proxied(record)) }
-            }, onClosed: { telemetry.closed($0) })
+            },
+            onClosed: { if !canarySlot.noticed($0) { telemetry.closed($0) } })
         hooks.portOwner = { steering.portOwner($0, $1) }
         let proxy = Proxy(
             configuration: Self.proxyConfiguration(configuration, loops: loops), hooks: hooks, logger: logger)
@@ -65,6 +76,7 @@ struct AgentParts: Sendable {
         relay.service = direct
         self.direct = direct
         self.eventReader = try steering.events { event in
+            feed.take(event)
             if event.kind != .decision { direct.tell(.event(event)) }
         }
 
@@ -88,27 +100,35 @@ struct AgentParts: Sendable {
         }
         let addresses = try Self.nodeAddresses(configuration, towards: controlPlane.host)
         let trustDomain = credentials.trustDomain
-        let (events, names, watch) = (EventHub(), WorkloadNames(trustDomain: trustDomain), try CgroupWatch())
+        let watch = try CgroupWatch()
+        let plane = KernelPlane(
+            proxy: proxy, steering: steering, ports: sockets, logger: logger,
+            willDetach: { await path.willDetach($0) })
+        let canary = Canary(
+            proxyCgroup: cgroup, plane: plane, steering: steering, events: events, names: names, logger: logger)
+        canarySlot.set(canary)
+        canary.watch(telemetry.registry)
         let registry = WorkloadRegistry(
             store: EnrolmentStore(dataDirectory: configuration.dataDirectory), inspector: HostInspector(),
-            plane: KernelPlane(
-                proxy: proxy, steering: steering, logger: logger, willDetach: { await path.willDetach($0) }),
-            logger: logger, names: names, watcher: watch.watcher
+            plane: plane, logger: logger, settle: .milliseconds(10), limit: Int(kernel.capacities.workloads) - 1,
+            names: names, watcher: watch.watcher
         ) { entries in
             await path.update(workloads: entries.compactMap { $0.directEnd })
             await views.update(local: Self.identities(of: entries, trustDomain: trustDomain))
+            let ports = await sockets.ports
             control.setRegistration(
                 NodeRegistration(
                     addresses: addresses, tunnelPort: MeshPorts.tunnel, locality: configuration.locality,
                     workloads: entries.map { entry in
                         WorkloadRegistration(
                             id: entry.id, serviceAccount: entry.request.serviceAccount, labels: entry.request.labels,
-                            addresses: entry.workload.addresses,
+                            addresses: entry.workload.addresses, isHostNetwork: entry.options.isShared,
+                            ports: ports[entry.id] ?? [],
                             weight: UInt32(clamping: entry.request.weight ?? 1))
                     }))
         }
         let refusals = RefusalList()
-        let reloader = Reloader(configuration, logger: logger, read: reread) { _ in }
+        let reloader = Reloader(configuration, logger: logger, read: reread) { upkeep.apply($0) }
         self.telemetry = telemetry
         self.steering = steering
         self.proxy = proxy
@@ -117,13 +137,15 @@ struct AgentParts: Sendable {
         self.conductor = Conductor(
             news: news, trustDomain: trustDomain, registry: registry, views: views, certificates: certificates,
             refusals: refusals,
-            steering: steering, telemetry: telemetry, proxy: proxy, watch: watch, reloader: reloader, logger: logger)
+            steering: steering, telemetry: telemetry, proxy: proxy, watch: watch, reloader: reloader,
+            sockets: sockets, upkeep: upkeep, canary: canary, logger: logger)
         self.events = events
         self.watch = watch
+        self.canary = canary
         self.inventory = Inventory(
-            settings: configuration, reloader: reloader, events: events, startedAt: Date(), loops: loops, proxy: proxy,
-            steering: steering, registry: registry, views: views, control: control, certificateManager: certificates,
-            refusals: refusals, direct: path)
+            settings: configuration, reloader: reloader, events: events, sockets: sockets, canary: canary,
+            startedAt: Date(), loops: loops, proxy: proxy, steering: steering, registry: registry, views: views,
+            control: control, certificateManager: certificates, refusals: refusals, direct: path)
     }
 
     private static func proxyConfiguration(_ configuration: AgentConfiguration, loops: Int) -> ProxyConfiguration {

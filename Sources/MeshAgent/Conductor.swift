@@ -46,6 +46,9 @@ struct Conductor: ServiceLifecycle.Service {
     let proxy: Proxy
     let watch: CgroupWatch
     let reloader: Reloader
+    let sockets: NamespaceSockets
+    let upkeep: KernelUpkeep
+    let canary: Canary
     let logger: Logger
 
     /// How long a restarted daemon waits for its control plane before it takes its workloads back without a view: they
@@ -54,6 +57,7 @@ struct Conductor: ServiceLifecycle.Service {
     private static let pruning = Duration.seconds(1)
     /// Kernel state that belongs to nobody is looked for once in so many rounds, which costs some calls per workload.
     private static let kernelPruning = 10
+    private static let alarmInterval = 5
     private static let drain = Duration.seconds(5)
 
     func run() async throws {
@@ -70,9 +74,11 @@ struct Conductor: ServiceLifecycle.Service {
                 }
                 group.addTask { await self.look() }
                 group.addTask { await self.followCgroups() }
+                group.addTask { await self.sing() }
                 group.addTask { await self.followHangup() }
             }
         }
+        await self.canary.stop()
         await self.proxy.drain(deadline: Self.drain)
     }
 
@@ -104,8 +110,28 @@ struct Conductor: ServiceLifecycle.Service {
             _ = await self.proxy.statistics()
             // Otherwise it may be what keeps a workload of the last run from speaking in clear text.
             if round % Self.kernelPruning == 0, await self.registry.knowsAll { self.pruneKernel() }
+            if round % Self.kernelPruning == 0 { self.upkeep.measureMaps() }
+            self.upkeep.followProbes()
+            let owners = await self.registry.all.map { entry in
+                NamespaceSockets.Owner(entry, excludedPrefixes: [], outbound: [], inbound: [])
+            }
+            if await self.sockets.sweep(owners) { await self.registry.touch() }
             round += 1
             try? await Task.sleep(for: Self.pruning)
+        }
+    }
+
+    /// The canary's tries: the first as soon as the mesh is known, after an alarm soon again.
+    private func sing() async {
+        while !Task.isCancelled {
+            let interval = self.reloader.configuration.canaryInterval
+            let snapshot = await self.views.snapshot
+            guard interval > 0, let snapshot, await self.registry.isRestored else {
+                try? await Task.sleep(for: .seconds(1))
+                continue
+            }
+            let isWell = await self.canary.look(snapshot)
+            try? await Task.sleep(for: .seconds(isWell ? interval : min(interval, Self.alarmInterval)))
         }
     }
 

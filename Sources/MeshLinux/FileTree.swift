@@ -77,6 +77,12 @@ package enum FileTree {
         }
     }
 
+    /// Removes a directory without directories in it, as a cgroup's, whose files go by themselves; one that is not there
+    /// is no error.
+    package static func remove(directory path: String) throws(SystemError) {
+        try Self.ignoringAbsence { () throws(SystemError) in _ = try systemCall("rmdir") { rmdir(path) } }
+    }
+
     /// What a symbolic link points to.
     package static func target(of path: String) throws(SystemError) -> String {
         var buffer = [CChar](repeating: 0, count: 4096)

@@ -13,7 +13,7 @@ import Testing
 @Suite struct WorkloadRegistryTests {
     @Test func anEnrolmentIsAttachedRememberedAndAnnounced() async throws {
         let fixture = try await Fixture.started()
-        let entry = try await fixture.registry.enrol(.named("web"))
+        let entry = try #require(try await fixture.registry.enrol(.named("web")))
         #expect(entry.id == WorkloadID(namespace: "shop", name: "web"))
         #expect(fixture.plane.attached == ["shop/web"])
         #expect(try fixture.store.load().map(\.name) == ["web"])
@@ -107,7 +107,7 @@ import Testing
 
     @Test func whatWaitsCanBeUnenrolled() async throws {
         let fixture = try await Fixture.started()
-        let entry = try await fixture.registry.enrol(.named("web"))
+        let entry = try #require(try await fixture.registry.enrol(.named("web")))
         let next = try Fixture(directory: fixture.directory)
         next.plane.refuses.withLock { $0 = true }
         try await next.registry.restore()
@@ -181,6 +181,18 @@ import Testing
         await fixture.registry.look(at: ["/cg/web/cgroup.events"], everywhere: false)
         #expect(fixture.plane.attached == ["shop/web"])
         #expect(fixture.plane.guarded.isEmpty)
+    }
+
+    @Test func whatDoesNotRunYetMayBeEnrolled() async throws {
+        let fixture = try await Fixture.started()
+        fixture.inspector.missing.withLock { $0 = ["/cg/web"] }
+        var request = EnrolRequest.named("web")
+        await #expect(throws: EnrolmentError.self) { try await fixture.registry.enrol(request) }
+        request.whenGone = "wait"
+        #expect(try await fixture.registry.enrol(request) == nil)
+        let next = try Fixture(directory: fixture.directory)
+        try await next.registry.restore()
+        #expect(next.plane.attached == ["shop/web"])
     }
 
     @Test func severalInOneNamespaceShareIt() async throws {

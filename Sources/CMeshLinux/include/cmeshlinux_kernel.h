@@ -3,6 +3,7 @@
 // Namespaces, cgroups and file systems: what Swift cannot import from the C library. As in cmeshlinux.h, every function
 // keeps the contract of the call it wraps.
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 
 /// SO_NETNS_COOKIE: the kernel's number for the network namespace of a socket.
@@ -21,6 +22,13 @@ int nm_inotify_watch(int fd, const char *path, uint32_t mask);
 int nm_inotify_unwatch(int fd, int watch);
 /// What a directory, or a file, is watched for; in an event: the queue overflowed, and the watch has ended.
 extern const uint32_t nm_inotify_directory, nm_inotify_file, nm_inotify_overflow, nm_inotify_gone;
+
+/// SOCK_NONBLOCK | SOCK_CLOEXEC.
+extern const int nm_sock_nonblock_cloexec;
+/// connect(2) to an address of four or sixteen bytes in network order and a port in host order.
+int nm_connect_bytes(int fd, const void *address, size_t size, uint16_t port);
+/// Sets IFF_UP on `lo` in the calling thread's network namespace.
+int nm_raise_loopback(void);
 
 /// posix_spawn(3) of `path` with this argument vector and environment, both ended by NULL: standard input and, with
 /// `quiet`, standard error from and to /dev/null, standard output to `output` (-1: /dev/null); no other descriptor is

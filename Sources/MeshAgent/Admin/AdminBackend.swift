@@ -14,7 +14,7 @@ package protocol AdminBackend: Sendable {
     func unenrol(template: String) async throws(EnrolmentError)
     /// Kept events and, with `follow`, those that come; nil when too many listen.
     func events(follow: Bool) -> (history: [NodeEvent], subscription: EventHub.Subscription?)?
-    func bpf() async -> BPFSummary
+    func bpf() async throws(ErrorResponse) -> BPFSummary
     func uncaptured() async -> [UncapturedConnection]
     func connections() async -> [ConnectionSummary]
     func services() async -> [ServiceSummary]

@@ -25,7 +25,7 @@ extension AdminRoutes {
     }
 
     static func addKernel(to router: Router<BasicRequestContext>, _ backend: any AdminBackend) {
-        router.get("/v1/bpf") { _, _ in try Self.json(await backend.bpf()) }
+        router.get("/v1/bpf") { _, _ in try Self.json(try await backend.bpf()) }
         router.get("/v1/connections/uncaptured") { _, _ in try Self.json(await backend.uncaptured()) }
         // One JSON object per line; with ?follow=true the answer ends only with its reader.
         router.get("/v1/events") { request, _ in

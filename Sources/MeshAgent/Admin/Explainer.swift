@@ -13,6 +13,8 @@ package struct Explainer {
     private let hasCertificate: (SPIFFEID) -> Bool
     /// Whether a workload is enrolled on this node.
     private let isEnrolled: (WorkloadID) -> Bool
+    /// Whether connections of a workload to an address are never captured.
+    private let isExcluded: (WorkloadID, SocketAddress) -> Bool
     /// Endpoints that the data plane has set aside.
     private let ejections: [EndpointEjection]
     /// What decides about the direct path.
@@ -21,6 +23,7 @@ package struct Explainer {
     package init(
         snapshot: MeshSnapshot, unknownDestination: AgentConfiguration.UnknownDestination,
         hasCertificate: @escaping (SPIFFEID) -> Bool, isEnrolled: @escaping (WorkloadID) -> Bool,
+        isExcluded: @escaping (WorkloadID, SocketAddress) -> Bool = { _, _ in false },
         ejections: [EndpointEjection] = [], planner: DirectPlanner? = nil
     ) {
         self.planner = planner
@@ -28,6 +31,7 @@ package struct Explainer {
         self.unknownDestination = unknownDestination
         self.hasCertificate = hasCertificate
         self.isEnrolled = isEnrolled
+        self.isExcluded = isExcluded
         self.ejections = ejections
     }
 
@@ -94,6 +98,13 @@ package struct Explainer {
                     ? "the workload's own address: the connection does not leave it"
                     : "outside the mesh prefixes \(self.snapshot.settings.prefixes.map(\.description).joined(separator: ", ")); the connection is left alone"
             )
+            answer.verdict = "notCaptured"
+            return
+        }
+        guard !self.isExcluded(source.id, destination) else {
+            answer.add(
+                "capture", "notCaptured",
+                "excluded for this workload or this node: it goes past the mesh, in clear text")
             answer.verdict = "notCaptured"
             return
         }

@@ -18,7 +18,13 @@ extension Inventory {
     }
 
     func enrol(_ request: EnrolRequest) async throws(EnrolmentError) -> EnrolledWorkload {
-        let entry = try await self.registry.enrol(request)
+        let id = WorkloadID(namespace: request.namespace, name: request.name)
+        guard let entry = try await self.registry.enrol(request) else {
+            if let waiting = await self.registry.allWaiting.first(where: { $0.id == id }) {
+                return Self.describe(waiting, snapshot: await self.views.snapshot)
+            }
+            throw EnrolmentError(.conflict, "workload \(id) was unenrolled again while it was enrolled")
+        }
         return self.describe(
             entry, snapshot: await self.views.snapshot,
             certificates: self.certificateManager.summaries(node: self.settings.node), uncaptured: nil)
@@ -66,7 +72,8 @@ extension Inventory {
             namespace: waiting.id.namespace, name: waiting.id.name, serviceAccount: waiting.request.serviceAccount,
             labels: waiting.request.labels, cgroup: waiting.request.cgroup,
             networkNamespace: waiting.request.networkNamespace, addresses: waiting.request.addresses ?? [],
-            identity: identity?.description ?? "", state: waiting.isAbsent ? "absent" : "failed",
+            identity: identity?.description ?? "",
+            state: waiting.isAbsent ? "absent" : waiting.isEmpty ? "empty" : "failed",
             reason: waiting.reason, certificateExpiresAt: nil, origin: waiting.origin.description,
             unit: waiting.request.unit, failMode: waiting.request.failMode)
     }

@@ -11,6 +11,8 @@ struct Inventory: AdminBackend {
     let settings: AgentConfiguration
     let reloader: Reloader
     let events: EventHub
+    let sockets: NamespaceSockets
+    let canary: Canary
     let startedAt: Date
     let loops: Int
     let proxy: Proxy
@@ -43,6 +45,7 @@ struct Inventory: AdminBackend {
             maps: self.steering.mapStatus().map {
                 NodeStatus.Map(name: $0.name, entries: $0.entries, capacity: Int($0.capacity))
             },
+            canary: self.reloader.configuration.canaryInterval > 0 ? self.canary.status : nil,
             refusals: steering.filter { Reason.refusals.contains($0.key) && $0.value > 0 },
             waiting: await self.registry.allWaiting.count, enrolmentProblems: await self.registry.fileProblems)
     }
@@ -51,6 +54,7 @@ struct Inventory: AdminBackend {
     func problem() async -> String? {
         if await !self.registry.isRestored { return "enrolling the workloads of the last run" }
         if await self.views.snapshot == nil { return "waiting for the first snapshot from the control plane" }
+        if self.reloader.configuration.canaryInterval > 0, let problem = self.canary.problem { return problem }
         return nil
     }
 
@@ -98,13 +102,13 @@ struct Inventory: AdminBackend {
         guard let snapshot = await self.views.snapshot else {
             throw ErrorResponse(error: "this node has no view of the mesh yet: it waits for its control plane")
         }
-        let enrolled = Set(await self.registry.all.map(\.id))
+        let owners = Dictionary(uniqueKeysWithValues: await self.owners().map { ($0.id, $0) })
         let held = await self.views.heldCertificates
         let planner = await self.direct.planner
         return try Explainer(
             snapshot: snapshot, unknownDestination: self.settings.unknownDestination,
-            hasCertificate: { held.contains($0) }, isEnrolled: { enrolled.contains($0) },
-            ejections: self.proxy.ejections, planner: planner
+            hasCertificate: { held.contains($0) }, isEnrolled: { owners[$0] != nil },
+            isExcluded: { owners[$0]?.excludes($1) ?? false }, ejections: self.proxy.ejections, planner: planner
         ).explain(source: source, destination: destination)
     }
 

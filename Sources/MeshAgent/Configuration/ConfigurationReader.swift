@@ -225,7 +225,7 @@ package struct ConfigurationReader {
         case "redirectPeer": flag(\.redirectPeer)
         case "mapSizes":
             let parts = value.split(separator: "=", maxSplits: 1).map(String.init)
-            guard parts.count == 2, let size = UInt32(parts[1]), MapSizes.range(of: parts[0])?.contains(size) == true
+            guard parts.count == 2, let size = UInt32(parts[1]), MapSizes.isValid(parts[0], size)
             else {
                 return fail("'\(value)' is not NAME=ENTRIES: \(MapSizes.help)")
             }

@@ -5,19 +5,27 @@ import MeshLinux
 import MeshModel
 import MeshProxy
 import MeshSteering
+import Synchronization
 
 /// Enrolment on the real kernel: listeners of the proxy and links of the eBPF programs.
-package struct KernelPlane: WorkloadPlane {
+package final class KernelPlane: WorkloadPlane {
     private let proxy: Proxy
     private let steering: Steering
+    private let ports: NamespaceSockets
     private let logger: Logger
     /// Ends what a workload has open past the proxy.
     private let willDetach: @Sendable (WorkloadID) async -> Void
+    /// Workloads whose listeners are there.
+    private let attached = Mutex<Set<WorkloadID>>([])
+
+    /// The programs take so many addresses of a workload; those beyond are reached through the proxy by itself too.
+    private static let maximumAddresses = 16
 
     package init(
-        proxy: Proxy, steering: Steering, logger: Logger,
+        proxy: Proxy, steering: Steering, ports: NamespaceSockets, logger: Logger,
         willDetach: @escaping @Sendable (WorkloadID) async -> Void = { _ in }
     ) {
+        self.ports = ports
         self.willDetach = willDetach
         self.proxy = proxy
         self.steering = steering
@@ -30,17 +38,31 @@ package struct KernelPlane: WorkloadPlane {
         // Listeners come first: from the moment the programs are attached, connects are sent to them.
         let listeners: WorkloadListeners
         do throws(ProxyError) {
-            listeners = try self.proxy.attach(id, key: key, namespace: workload.namespace)
+            listeners = try self.proxy.attach(
+                id, key: key, namespace: workload.namespace, isShared: options.isShared)
         } catch {
             throw EnrolmentError(.kernel, "the capture listeners of workload \(id) cannot be opened: \(error)")
         }
         do {
-            try self.steering.enrol(
-                Enrolment(
-                    key: key, id: id.description, cgroupPath: workload.cgroup.path, namespace: workload.namespace,
-                    addresses: workload.addresses, inboundListeners: listeners.inboundDescriptors))
+            var enrolment = Enrolment(
+                key: key, id: id.description, cgroupPath: workload.cgroup.path, namespace: workload.namespace,
+                addresses: Array(workload.addresses.prefix(Self.maximumAddresses)),
+                inboundListeners: listeners.inboundDescriptors)
+            enrolment.isShared = options.isShared
+            enrolment.isGuarded = options.isGuarded
+            enrolment.failMode = options.failsOpen.map { $0 ? .open : .closed }
+            enrolment.excludedPrefixes = options.excludedPrefixes
+            enrolment.excludedOutboundPorts = options.excludedOutboundPorts
+            enrolment.excludedInboundPorts = options.excludedInboundPorts
+            enrolment.answersOriginalDestination = options.answersOriginalDestination
+            enrolment.isAccelerated = options.isAccelerated
+            try self.steering.enrol(enrolment)
+            // What listened before: the programs know only of what begins to listen from now on.
+            if options.isShared { await self.ports.adopt(key, cgroup: workload.cgroup.path, in: workload.namespace) }
+            self.attached.withLock { _ = $0.insert(id) }
         } catch {
-            self.proxy.detach(id)
+            // One that was attached before stays as it was.
+            if !self.attached.withLock({ $0.contains(id) }) { self.proxy.detach(id) }
             throw EnrolmentError(.kernel, "\(error)")
         }
     }
@@ -56,12 +78,26 @@ package struct KernelPlane: WorkloadPlane {
             self.logger.error(
                 "a workload could not be unsteered", metadata: ["workload.id": "\(id)", "reason": "\(error)"])
         }
+        self.attached.withLock { _ = $0.remove(id) }
         self.proxy.detach(id)
     }
 
     package func setGuard(_ cgroup: String) throws(EnrolmentError) {
+        do throws(SteeringError) {
+            try self.steering.setGuard(cgroupPath: cgroup)
+        } catch {
+            throw EnrolmentError(.kernel, "\(error)")
+        }
     }
 
     package func removeGuard(_ cgroup: String) {
+        do throws(SteeringError) {
+            try self.steering.removeGuard(cgroupPath: cgroup)
+        } catch {
+            // The guard of a cgroup that is gone went with it.
+            guard error.code != .vanished else { return }
+            self.logger.error(
+                "a guard could not be removed", metadata: ["workload.cgroup": "\(cgroup)", "reason": "\(error)"])
+        }
     }
 }

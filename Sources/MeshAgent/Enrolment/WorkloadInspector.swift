@@ -97,8 +97,9 @@ package struct HostInspector: WorkloadInspector {
             throw error
         } catch {
             let mount = (try? Cgroup.mountPoint()) ?? "/sys/fs/cgroup"
-            let code: EnrolmentError.Code = FileTree.exists(path) ? .invalid : .absent
-            throw EnrolmentError(code, "cgroup '\(path)' is not a cgroup v2 directory below \(mount): \(error)")
+            guard FileTree.exists(path) else { throw EnrolmentError(.absent, "cgroup '\(path)' is not there") }
+            throw EnrolmentError(
+                .invalid, "cgroup '\(path)' is not a cgroup v2 directory below \(mount): \(error)")
         }
     }
 

@@ -127,7 +127,7 @@ extension WorkloadRegistry {
     }
 
     private func sweep(_ name: String, _ state: TemplateState) async {
-        self.raiseGuard(name, state)
+        await self.raiseGuard(name, state)
         let known = Set(
             self.entries.values.map(\.workload.cgroup.path) + self.waiting.values.map(\.request.cgroup))
         var problems: [String: String] = [:]
@@ -152,7 +152,7 @@ extension WorkloadRegistry {
         self.templates[name]?.problems = problems
     }
 
-    private func raiseGuard(_ name: String, _ state: TemplateState) {
+    private func raiseGuard(_ name: String, _ state: TemplateState) async {
         guard state.template.isGuarded else { return }
         let parent = (try? Cgroup(path: state.parent))?.id
         guard parent != state.guarded else { return }
@@ -160,6 +160,11 @@ extension WorkloadRegistry {
         self.templates[name]?.guarded = nil
         guard let parent else { return }
         do throws(EnrolmentError) {
+            // Those that are enrolled already pass it from its first moment.
+            for entry in self.all where !entry.options.isGuarded {
+                guard entry.workload.cgroup.path.hasPrefix(state.parent + "/") else { continue }
+                try await self.change(entry) { $0.isGuarded = true }
+            }
             try self.plane.setGuard(state.parent)
             self.templates[name]?.guarded = parent
         } catch {

@@ -31,16 +31,18 @@ package actor WorkloadRegistry {
         package var reason: String
         /// Its cgroup is not there, so nothing can leave it. Otherwise it must stay closed.
         package var isAbsent: Bool
+        /// The cgroup is there, and waits for its first process.
+        package var isEmpty = false
         /// The cgroup, which is there and empty, is guarded until its first process is.
         package var isGuarded = false
         package var id: WorkloadID { WorkloadID(namespace: self.request.namespace, name: self.request.name) }
     }
 
-    /// A node runs at most this many workloads; the kernel maps have room for as many.
-    package static let limit = 1024
+    /// A node runs at most this many workloads: the kernel maps have room for as many.
+    private let limit: Int
 
     let store: EnrolmentStore
-    private let inspector: any WorkloadInspector
+    let inspector: any WorkloadInspector
     let plane: any WorkloadPlane
     private let onChange: @Sendable ([Entry]) async -> Void
     let logger: Logger
@@ -58,7 +60,8 @@ package actor WorkloadRegistry {
     package private(set) var isRestored = false
     private let names: WorkloadNames?
     /// Told which directories and files to look at, and asked again after each change.
-    private var watcher: DirectoryWatcher?
+    let watcher: DirectoryWatcher?
+    private let settle: Duration?
     private var isAnnouncing = false
     private var isChanged = false
 
@@ -67,17 +70,20 @@ package actor WorkloadRegistry {
         self.isRestored && self.fileProblems.isEmpty && self.waiting.values.allSatisfy(\.isAbsent)
     }
 
-    /// - Parameter onChange: is called with all enrolled workloads after changes, never twice at a time; changes that
-    ///   come meanwhile are told together.
+    /// - Parameters:
+    ///   - settle: how long changes are gathered before they are told; nil: whoever makes one waits until it is told.
+    ///   - onChange: is called with all enrolled workloads after changes, never twice at a time.
     package init(
         store: EnrolmentStore, inspector: any WorkloadInspector, plane: any WorkloadPlane, logger: Logger,
-        names: WorkloadNames? = nil, watcher: DirectoryWatcher? = nil,
+        settle: Duration? = nil, limit: Int = 1024, names: WorkloadNames? = nil, watcher: DirectoryWatcher? = nil,
         onChange: @escaping @Sendable ([Entry]) async -> Void
     ) {
         self.store = store
         self.inspector = inspector
         self.plane = plane
         self.logger = logger
+        self.limit = limit
+        self.settle = settle
         self.names = names
         self.watcher = watcher
         self.onChange = onChange
@@ -91,13 +97,24 @@ package actor WorkloadRegistry {
 
     // MARK: Operators
 
-    package func enrol(_ request: EnrolRequest) async throws(EnrolmentError) -> Entry {
+    /// - Returns: nil when the cgroup, which the request wants to wait for, is not there or has no process yet.
+    @discardableResult
+    package func enrol(_ request: EnrolRequest) async throws(EnrolmentError) -> Entry? {
         try self.checkRestored()
         let id = try RequestCheck.check(request)
         if let other = self.waiting[id], other.origin != .api {
             throw EnrolmentError(.conflict, "workload \(id) is declared by \(other.origin); change it there")
         }
-        let entry = try await self.add(request, origin: .api)
+        let entry: Entry
+        do throws(EnrolmentError) {
+            entry = try await self.add(request, origin: .api)
+        } catch {
+            guard request.whenGone == "wait", error.code == .absent || error.code == .empty else { throw error }
+            try self.store.save(request)
+            self.wait(request, origin: .api, for: error)
+            await self.announce()
+            return nil
+        }
         if let former = self.waiting.removeValue(forKey: id) { self.unguard(former) }
         do throws(EnrolmentError) {
             try self.store.save(request)
@@ -194,13 +211,15 @@ package actor WorkloadRegistry {
         }
         var waiting = Waiting(request: request, origin: origin, reason: error.description, isAbsent: isAbsent)
         let former = self.waiting[id]
-        if error.code == .empty {
+        waiting.isEmpty = error.code == .empty
+        if waiting.isEmpty {
             // From here until its first process is enrolled nothing of it may leave in clear.
             waiting.isGuarded = former?.isGuarded == true || self.guardCgroup(request.cgroup, of: id)
         } else if let former, former.isGuarded, isAbsent {
             self.unguard(former)
         }
-        if former?.reason != waiting.reason {
+        let isNews = former.map { !($0.isAbsent && isAbsent) && $0.reason != waiting.reason } ?? true
+        if isNews {
             self.logger.log(
                 level: isAbsent || error.code == .empty ? .info : .warning,
                 isAbsent ? "a workload is awaited" : "a workload cannot be enrolled yet",
@@ -233,67 +252,6 @@ package actor WorkloadRegistry {
         if waiting.isGuarded { self.plane.removeGuard(waiting.request.cgroup) }
     }
 
-    // MARK: Upkeep
-
-    /// Lets go of workloads whose cgroup or network namespace has vanished, and tries again what could not be enrolled.
-    package func prune() async {
-        guard self.isRestored else { return }
-        let gone = self.all.compactMap { entry in
-            self.inspector.absence(of: entry.workload, request: entry.request).map { (entry, $0) }
-        }
-        await self.retire(gone)
-        await self.retryWaiting { _ in true }
-        await self.sweepTemplates()
-        await self.announce()
-    }
-
-    /// Something changed in these directories, or in everything: looks at the workloads that it may concern.
-    package func look(at paths: Set<String>, everywhere: Bool) async {
-        guard self.isRestored else { return }
-        let concerns: @Sendable (String) -> Bool = { cgroup in
-            everywhere || paths.contains { cgroup.hasPrefix($0 + "/") || $0.hasPrefix(cgroup + "/") }
-        }
-        let gone = self.all.filter { concerns($0.request.cgroup) && !self.inspector.isThere($0.workload) }
-        await self.retire(gone.map { ($0, "its cgroup \($0.workload.cgroup.path) is gone") })
-        await self.retryWaiting { concerns($0.request.cgroup) }
-        await self.sweepTemplates { everywhere || paths.contains($0) || concerns($0) }
-        await self.announce()
-    }
-
-    private func retire(_ gone: [(entry: Entry, reason: String)]) async {
-        for (entry, reason) in gone where !self.busy.contains(entry.id) && self.entries[entry.id]?.key == entry.key {
-            self.logger.info("workload vanished", metadata: ["workload.id": "\(entry.id)", "reason": "\(reason)"])
-            await self.remove(entry)
-            if self.wait(entry.request, origin: entry.origin, for: EnrolmentError(.absent, reason)) { continue }
-            guard entry.origin == .api else { continue }
-            do throws(EnrolmentError) {
-                try self.store.remove(entry.request)
-            } catch {
-                self.logger.error("an enrolment could not be forgotten", metadata: ["reason": "\(error)"])
-            }
-        }
-    }
-
-    private func retryWaiting(_ isWanted: @Sendable (Waiting) -> Bool) async {
-        for waiting in self.allWaiting where isWanted(waiting) && !self.busy.contains(waiting.id) {
-            do throws(EnrolmentError) {
-                let entry = try await self.add(waiting.request, origin: waiting.origin)
-                // It was unenrolled, or enrolled in another way, while it was being attached.
-                guard let current = self.waiting[waiting.id], current.request == waiting.request else {
-                    await self.remove(entry)
-                    continue
-                }
-                self.waiting[waiting.id] = nil
-                self.unguard(current)
-                self.logger.info("workload enrolled again", metadata: ["workload.id": "\(entry.id)"])
-            } catch {
-                guard self.waiting[waiting.id]?.request == waiting.request else { continue }
-                let isKept = self.wait(waiting.request, origin: waiting.origin, for: error)
-                if !isKept, waiting.origin == .api { try? self.store.remove(waiting.request) }
-            }
-        }
-    }
-
     // MARK: One workload
 
     func add(_ request: EnrolRequest, origin: EnrolmentOrigin) async throws(EnrolmentError) -> Entry {
@@ -305,8 +263,9 @@ package actor WorkloadRegistry {
         guard !self.busy.contains(id) else {
             throw EnrolmentError(.conflict, "workload \(id) is being enrolled or unenrolled right now; try again")
         }
-        guard self.entries.count + self.busy.count < Self.limit else {
-            throw EnrolmentError(.conflict, "this node already runs \(Self.limit) workloads, its limit")
+        guard self.entries.count + self.busy.count < self.limit else {
+            throw EnrolmentError(
+                .conflict, "this node already runs \(self.limit) workloads, its limit; mapSizes sets it")
         }
         self.busy.insert(id)
         defer { self.busy.remove(id) }
@@ -322,8 +281,13 @@ package actor WorkloadRegistry {
         }
         var options = SteeringOptions(request)
         options.isShared = workload.isHostNetwork || !neighbours.isEmpty
+        options.isGuarded = self.templates.values.contains {
+            $0.template.isGuarded && workload.cgroup.path.hasPrefix($0.parent + "/")
+        }
         // The first of a group was alone until now; whose its connections are is decided by port from now on.
-        for neighbour in neighbours where !neighbour.options.isShared { try await self.share(neighbour) }
+        for neighbour in neighbours where !neighbour.options.isShared {
+            try await self.change(neighbour) { $0.isShared = true }
+        }
         let key = self.nextKey
         self.nextKey += 1
         // From the first connect on there may be events of it.
@@ -340,9 +304,9 @@ package actor WorkloadRegistry {
         return entry
     }
 
-    private func share(_ entry: Entry) async throws(EnrolmentError) {
+    func change(_ entry: Entry, _ body: (inout SteeringOptions) -> Void) async throws(EnrolmentError) {
         var entry = entry
-        entry.options.isShared = true
+        body(&entry.options)
         try await self.plane.attach(entry.id, key: entry.key, workload: entry.workload, options: entry.options)
         if self.entries[entry.id]?.key == entry.key { self.entries[entry.id] = entry }
     }
@@ -356,43 +320,32 @@ package actor WorkloadRegistry {
         self.isChanged = true
     }
 
-    /// Tells of changes, all that there are together. Whoever comes while others are told waits for nobody.
+    /// Something beside the enrolments themselves has changed that is told with them.
+    package func touch() async {
+        self.isChanged = true
+        await self.announce()
+    }
+
+    /// Tells of changes, all that there are together. With a settling time nobody waits for that, and changes that come
+    /// within it are told at once.
     func announce() async {
-        self.rewatch()
+        if !self.waiting.isEmpty { await self.watchWaiting() }
         guard !self.isAnnouncing else { return }
         self.isAnnouncing = true
-        defer { self.isAnnouncing = false }
+        guard let settle = self.settle else { return await self.tell() }
+        Task {
+            try? await Task.sleep(for: settle)
+            await self.tell()
+        }
+    }
+
+    private func tell() async {
+        self.rewatch()
         while self.isChanged {
             self.isChanged = false
             await self.onChange(self.all)
         }
-    }
-
-    /// What has to be looked at: parents, in which cgroups come and go; what is nearest to one that is not there; and
-    /// whether an empty one gets its first process.
-    private func rewatch() {
-        guard let watcher = self.watcher else { return }
-        var (directories, files) = (Set<String>(), Set<String>())
-        for entry in self.entries.values { directories.insert(Self.parent(of: entry.workload.cgroup.path)) }
-        for waiting in self.waiting.values {
-            directories.insert(Self.nearest(to: Self.parent(of: waiting.request.cgroup)))
-            if !waiting.isAbsent { files.insert(waiting.request.cgroup + "/cgroup.events") }
-        }
-        for state in self.templates.values { directories.insert(Self.nearest(to: state.parent)) }
-        let missing = watcher.watchOnly(directories: directories, files: files)
-        if !missing.isEmpty {
-            self.logger.debug("not watched", metadata: ["count": "\(missing.count)"])
-        }
-    }
-
-    private static func parent(of path: String) -> String {
-        path.lastIndex(of: "/").map { String(path[..<$0]) } ?? path
-    }
-
-    private static func nearest(to path: String) -> String {
-        var path = path
-        while path.count > 1, !FileTree.isDirectory(path) { path = Self.parent(of: path) }
-        return path
+        self.isAnnouncing = false
     }
 }
 

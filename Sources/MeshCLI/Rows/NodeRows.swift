@@ -18,7 +18,7 @@ extension EnrolledWorkload: TableDisplayable {
         let tone: Tone =
             switch self.state {
             case "enrolled": .good
-            case "registering", "absent": .warning
+            case "registering", "absent", "empty": .warning
             default: .bad
             }
         return [

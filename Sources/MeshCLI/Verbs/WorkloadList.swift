@@ -9,7 +9,8 @@ package struct WorkloadList: AsyncParsableCommand {
         commandName: "list",
         abstract: "List the workloads enrolled on this node, or all of the mesh.",
         discussion: """
-            STATE absent: waits for its cgroup to come (back); failed: it is there and cannot be enrolled. -o wide shows \
+            STATE absent: waits for its cgroup to come (back); empty: the cgroup is there, guarded, without a process; \
+            failed: it cannot be enrolled as it is. -o wide shows \
             who declared each, and how many of its connections are not captured. With --all the bodies are the control \
             plane's: which node runs each, and what selects it.
             """)
