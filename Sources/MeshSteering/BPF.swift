@@ -33,6 +33,19 @@ enum BPF {
         _ = try Self.check("bpf(LINK_UPDATE)", bpf_link_update(link, program, nil))
     }
 
+    /// Removes what is pinned at `path`, a link or a directory of them, and takes the links' programs out of their hooks
+    /// before it returns: without that the kernel does it some time after the last reference is gone. Nothing there is no
+    /// error.
+    static func removeLinks(_ path: String) throws(SystemError) {
+        if FileTree.isDirectory(path) {
+            for name in try FileTree.names(in: path) ?? [] { try Self.removeLinks(path + "/" + name) }
+        } else if let link = try Self.open(pinned: path) {
+            // A link that leads nowhere any more has nothing to detach.
+            _ = bpf_link_detach(link.raw)
+        }
+        try FileTree.remove(path)
+    }
+
     static func info(ofLink fd: CInt) throws(SystemError) -> bpf_link_info {
         try Self.info(fd, bpf_link_info())
     }

@@ -81,14 +81,14 @@ extension Steering {
                 try Self.attach(self.nodePrograms[hook], hook, to: cgroup, pin: "\(directory)/\(hook.rawValue)")
             }
         } catch {
-            try? FileTree.remove(directory)
+            try? BPF.removeLinks(directory)
             throw Self.explain(error, attaching: "cgroup \(cgroup.path)", to: cgroup.path)
         }
     }
 
     private func detach(_ cgroup: UInt64, below parent: String) throws(SteeringError) {
         do throws(SystemError) {
-            try FileTree.remove("\(parent)/\(cgroup)")
+            try BPF.removeLinks("\(parent)/\(cgroup)")
         } catch {
             throw SteeringError(.bpffs, "\(parent)/\(cgroup): \(error)")
         }

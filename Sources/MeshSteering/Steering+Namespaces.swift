@@ -74,7 +74,7 @@ extension Steering {
     /// Takes the program out of a namespace unless another workload needs it.
     func leaveNamespace(_ record: nm_enrolment) throws(SystemError) {
         if try self.records().contains(where: { $0.record.netns == record.netns }) { return }
-        try FileTree.remove(self.layout.namespace(record.netns))
+        try BPF.removeLinks(self.layout.namespace(record.netns))
         try BPF.delete(map: self.maps[.listeners], key: record.slot)
         try BPF.delete(map: self.maps[.namespaces], key: record.netns)
     }

@@ -49,10 +49,10 @@ extension Steering {
         let directory = self.layout.workload(cgroup)
         let steps: [(String, () throws(SystemError) -> Void)] = [
             // connect4 and connect6 go first: while the rest goes, nothing new is captured.
-            ("connect4", { () throws(SystemError) in try FileTree.remove(directory + "/connect4") }),
-            ("connect6", { () throws(SystemError) in try FileTree.remove(directory + "/connect6") }),
-            ("links", { () throws(SystemError) in try FileTree.remove(directory) }),
-            ("links", { () throws(SystemError) in try FileTree.remove(directory + "-new") }),
+            ("connect4", { () throws(SystemError) in try BPF.removeLinks(directory + "/connect4") }),
+            ("connect6", { () throws(SystemError) in try BPF.removeLinks(directory + "/connect6") }),
+            ("links", { () throws(SystemError) in try BPF.removeLinks(directory) }),
+            ("links", { () throws(SystemError) in try BPF.removeLinks(directory + "-new") }),
             ("record", { () throws(SystemError) in try BPF.delete(map: self.maps[.enrolled], key: cgroup) }),
             ("namespace", { () throws(SystemError) in try self.leaveNamespace(record) }),
             ("ports", { () throws(SystemError) in try self.forgetPorts(of: record) }),

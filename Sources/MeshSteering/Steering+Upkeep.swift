@@ -2,30 +2,56 @@
 import CLibBPF
 import CMeshABI
 import Glibc
+import Logging
 import MeshLinux
 import MeshModel
 import Synchronization
 
 extension Steering {
-    /// Makes these the mesh's destinations. New ones are added before old ones are removed.
+    /// Makes these the mesh's destinations. Whatever belongs to the mesh before and after is captured all the time. More
+    /// than the map holds are covered by wider prefixes: what these hold in addition reaches the proxy too, but nothing of
+    /// the mesh goes past it.
     package func setPrefixes(_ prefixes: [IPPrefix]) throws(SteeringError) {
         try self.state.withLock { state throws(SteeringError) in
-            let wanted = Set(prefixes)
-            let map = self.maps[.prefixes]
             do throws(SystemError) {
-                for prefix in wanted.subtracting(state.prefixes) {
-                    try BPF.update(map: map, key: nm_prefix_key(prefix), value: prefix.family)
-                    state.prefixes.insert(prefix)
+                let entries = Int(try BPF.info(ofMap: self.maps[.prefixes]).max_entries)
+                let capacity = entries - SteeringMaps.sparePrefixes
+                let wanted = IPPrefix.cover(Set(prefixes), limit: capacity)
+                if wanted.count < Set(prefixes).count {
+                    self.logger.warning(
+                        "more mesh prefixes than the map holds, so wider ones are captured; raise the size of the map",
+                        metadata: ["bpf.prefixes": "\(prefixes.count)", "bpf.capacity": "\(capacity)"])
                 }
-                for prefix in state.prefixes.subtracting(wanted) {
-                    try BPF.delete(map: map, key: nm_prefix_key(prefix))
-                    state.prefixes.remove(prefix)
+                let all = state.prefixes.union(wanted)
+                if all.count <= entries {
+                    try self.addPrefixes(wanted, &state)
+                } else {
+                    // No room for both: one prefix of each family stands for all meanwhile.
+                    let cover = IPPrefix.cover(all, limit: 1)
+                    try self.addPrefixes(cover, &state)
+                    try self.removePrefixes(state.prefixes.subtracting(cover).subtracting(wanted), &state)
+                    try self.addPrefixes(wanted, &state)
                 }
+                try self.removePrefixes(state.prefixes.subtracting(wanted), &state)
             } catch {
                 throw SteeringError(
                     error.errno == ENOSPC ? .capacity : .system,
                     "mesh prefixes: \(error); raise the capacity for prefixes if the map is full")
             }
+        }
+    }
+
+    private func addPrefixes(_ prefixes: Set<IPPrefix>, _ state: inout State) throws(SystemError) {
+        for prefix in prefixes.subtracting(state.prefixes) {
+            try BPF.update(map: self.maps[.prefixes], key: nm_prefix_key(prefix), value: prefix.family)
+            state.prefixes.insert(prefix)
+        }
+    }
+
+    private func removePrefixes(_ prefixes: Set<IPPrefix>, _ state: inout State) throws(SystemError) {
+        for prefix in prefixes {
+            try BPF.delete(map: self.maps[.prefixes], key: nm_prefix_key(prefix))
+            state.prefixes.remove(prefix)
         }
     }
 
@@ -54,7 +80,12 @@ extension Steering {
                 try Self.removePins(in: self.layout.namespaces, except: Set(state.enrolled.values.map(\.cookie)))
                 try Self.removePins(in: self.layout.guards, except: state.guards)
                 try Self.removePins(in: self.layout.probes, except: state.probes)
-                for old in try self.layout.oldStates() { try FileTree.remove(old) }
+                for old in try self.layout.oldStates() {
+                    for folder in PinLayout.folders where folder != "maps" {
+                        try BPF.removeLinks(old + "/" + folder)
+                    }
+                    try FileTree.remove(old)
+                }
                 return vanished
             } catch {
                 throw SteeringError(.bpffs, "\(self.layout.directory): \(error)")
@@ -65,7 +96,7 @@ extension Steering {
     private static func removePins(in directory: String, except live: Set<UInt64>) throws(SystemError) {
         let names = Set(live.map(String.init))
         for name in try FileTree.names(in: directory) ?? [] where !names.contains(name) {
-            try FileTree.remove(directory + "/" + name)
+            try BPF.removeLinks(directory + "/" + name)
         }
     }
 
@@ -132,6 +163,11 @@ extension Steering {
         let lock = try layout.lock()
         do throws(SystemError) {
             Self.detachRedirects(instance: instance)
+            for state in try FileTree.names(in: layout.directory) ?? [] {
+                for folder in PinLayout.folders where folder != "maps" {
+                    try BPF.removeLinks("\(layout.directory)/\(state)/\(folder)")
+                }
+            }
             try FileTree.remove(layout.directory)
             // Fails while another instance lives there, which is fine.
             _ = rmdir(layout.root)

@@ -12,9 +12,7 @@ extension Steering {
     /// under the same key updates its addresses and options. On an error nothing new stays attached.
     package func enrol(_ enrolment: Enrolment) throws(SteeringError) {
         let name = "workload \(enrolment.id)"
-        guard enrolment.key > 0, enrolment.key < UInt32(1) << 31 else {
-            throw SteeringError(.invalid, "\(name): \(enrolment.key) is no key; they start at 1 and have 31 bits")
-        }
+        guard enrolment.key > 0 else { throw SteeringError(.invalid, "\(name): keys start at 1") }
         guard enrolment.addresses.count(where: { !$0.isLinkLocal }) <= Int(NM_OWN_ADDRESSES) else {
             throw SteeringError(.invalid, "\(name): at most \(NM_OWN_ADDRESSES) addresses besides link-local ones")
         }
@@ -155,7 +153,7 @@ extension Steering {
             }
         }
         for hook in Hook.allCases where !entry.hooks.contains(hook) {
-            try FileTree.remove("\(directory)/\(hook.rawValue)")
+            try BPF.removeLinks("\(directory)/\(hook.rawValue)")
         }
         try self.attachNamespace(enrolment, entry, state: state)
         if isNew { try FileTree.rename(directory, to: self.layout.workload(entry.cgroup.id)) }
@@ -179,10 +177,10 @@ extension Steering {
     /// In a shared namespace the programs of another version go on refusing until its last workload is enrolled again.
     private func removeOldPins(_ entry: Enrolled) throws(SystemError) {
         for old in try self.layout.oldStates() {
-            try FileTree.remove("\(old)/workloads/\(entry.cgroup.id)")
+            try BPF.removeLinks("\(old)/workloads/\(entry.cgroup.id)")
             let left = try FileTree.names(in: "\(old)/workloads") ?? []
             if !entry.isShared || left.isEmpty {
-                try FileTree.remove("\(old)/namespaces/\(entry.cookie)")
+                try BPF.removeLinks("\(old)/namespaces/\(entry.cookie)")
             }
         }
     }

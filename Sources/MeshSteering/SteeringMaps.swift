@@ -31,6 +31,9 @@ final class SteeringMaps: Sendable {
         case enrolled = "nm_enrolled"
     }
 
+    /// Entries that the prefix map has beyond its capacity, for replacing a full set, see ``Steering/setPrefixes(_:)``.
+    static let sparePrefixes = 2
+
     private final class Map: Sendable {
         let descriptor: FileDescriptor
         init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
@@ -75,7 +78,8 @@ final class SteeringMaps: Sendable {
         _ capacities: SteeringConfiguration.Capacities, _ prepare: (String, CInt) throws(SystemError) -> Void
     ) throws(SteeringError) -> SteeringMaps {
         let sizes: [Name: UInt32] = [
-            .origins: capacities.flows, .proxied: capacities.flows, .prefixes: capacities.prefixes,
+            .origins: capacities.flows, .proxied: capacities.flows,
+            .prefixes: capacities.prefixes + UInt32(Self.sparePrefixes),
             .namespaces: capacities.workloads, .listeners: capacities.workloads, .enrolled: capacities.workloads,
             .failOpen: capacities.workloads, .ports: capacities.ports, .excludedPrefixes: capacities.exclusions,
             .excludedPorts: capacities.exclusions, .local: capacities.addresses, .direct: capacities.direct,

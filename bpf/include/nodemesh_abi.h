@@ -123,7 +123,7 @@ struct nm_flow_key {
 	__u32 pad;
 };
 
-#define NM_FLOW_KEPT 0x80000000 /* nm_origins: a bit of `workload`; getpeername() needs the record as long as the socket */
+#define NM_FLOW_KEPT 1 /* nm_origins, in address.pad: getpeername() needs the record as long as the socket lives */
 struct nm_flow_value {
 	struct nm_endpoint address; /* nm_origins: original destination; nm_proxied: real client, port 0 if unknown */
 	__u32 workload;		    /* nm_origins: the client's; nm_proxied: the server's, 0 if unknown */

@@ -26,9 +26,10 @@ static __always_inline void nm_accepted_outbound(struct bpf_sock_ops *ops, struc
 		return;
 	}
 	meta.address = origin->address;
-	meta.workload = origin->workload & ~NM_FLOW_KEPT;
+	meta.address.pad = 0;
+	meta.workload = origin->workload;
 	meta.kind = NM_SOCKET_ORIGIN;
-	if (!(origin->workload & NM_FLOW_KEPT))
+	if (origin->address.pad != NM_FLOW_KEPT)
 		bpf_map_delete_elem(&nm_origins, &key);
 	if (bpf_sk_storage_get(&nm_sockets, sk, &meta, BPF_SK_STORAGE_GET_F_CREATE))
 		nm_count(NM_REASON_ORIGIN_DELIVERED);

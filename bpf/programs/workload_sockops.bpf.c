@@ -40,7 +40,7 @@ static __always_inline void nm_publish_origin(struct bpf_sock_ops *ops, struct b
 	nm_flow(&key, ops, &ends->local, &ends->remote);
 	/* getpeername() on an MPTCP socket does not find the storage of its subflow, see peername.h. */
 	if ((nm_config.flags & NM_CONFIG_MULTIPATH) && bpf_skc_to_mptcp_sock(sk))
-		origin.workload |= NM_FLOW_KEPT;
+		origin.address.pad = NM_FLOW_KEPT;
 	if (bpf_map_update_elem(&nm_origins, &key, &origin, BPF_ANY)) {
 		nm_lose(ops, NM_REASON_ORIGIN_LOST, meta->workload, &ends->local, &origin.address);
 		return;
@@ -120,7 +120,7 @@ static __always_inline void nm_connected(struct bpf_sock_ops *ops)
 		nm_read_ends(&ends, ops);
 		nm_flow(&key, ops, &ends.local, &ends.remote);
 		origin = bpf_map_lookup_elem(&nm_origins, &key);
-		if (origin && (origin->workload & NM_FLOW_KEPT))
+		if (origin && origin->address.pad == NM_FLOW_KEPT)
 			return;
 	}
 	nm_unwatch_state(ops);
