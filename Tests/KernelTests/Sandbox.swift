@@ -26,14 +26,26 @@ final class Sandbox: Sendable {
     /// Nil while "the daemon" is down.
     private let current = Mutex<Steering?>(nil)
     let failMode: SteeringConfiguration.FailMode
+    private let capacities: SteeringConfiguration.Capacities
+    private let extra = Mutex<[String]>([])
+
+    /// Small enough that a sandbox costs little.
+    static var capacities: SteeringConfiguration.Capacities {
+        var capacities = SteeringConfiguration.Capacities()
+        capacities.flows = 4_096
+        capacities.direct = 4_096
+        capacities.eventBytes = 65_536
+        return capacities
+    }
 
     /// Runs `body` in a sandbox with a daemon, and checks that nothing is left of it.
     static func run(
         failMode: SteeringConfiguration.FailMode = .closed, prefixes: [String] = ["240.240.0.0/16", "fd00:77::/32"],
-        isEnrolled: Bool = true, _ body: (Sandbox) throws -> Void
+        isEnrolled: Bool = true, capacities: SteeringConfiguration.Capacities = Sandbox.capacities,
+        _ body: (Sandbox) throws -> Void
     ) throws {
         try #require(geteuid() == 0, "kernel tests need root")
-        let sandbox = try Sandbox(failMode: failMode)
+        let sandbox = try Sandbox(failMode: failMode, capacities: capacities)
         do {
             try sandbox.start()
             try sandbox.steering.setPrefixes(prefixes.compactMap { IPPrefix($0) })
@@ -46,12 +58,13 @@ final class Sandbox: Sendable {
         try sandbox.close()
     }
 
-    private init(failMode: SteeringConfiguration.FailMode) throws {
+    private init(failMode: SteeringConfiguration.FailMode, capacities: SteeringConfiguration.Capacities) throws {
         let number = Self.number.withLock { number in
             number += 1
             return number
         }
         self.failMode = failMode
+        self.capacities = capacities
         self.instance = "kerneltest-\(getpid())-\(number)"
         self.home = try Cgroup(pid: getpid())
         self.parent = try Cgroup.mountPoint() + "/" + self.instance
@@ -82,7 +95,8 @@ final class Sandbox: Sendable {
         #expect(!FileTree.exists("/sys/fs/bpf/nodemesh/\(self.instance)"))
         self.dropNamespaces()
         try self.home.add(pid: getpid())
-        for path in [self.workload.path, self.proxy.path, self.parent] where FileTree.exists(path) {
+        let extra = self.extra.withLock { $0 }
+        for path in extra.reversed() + [self.workload.path, self.proxy.path, self.parent] where FileTree.exists(path) {
             _ = try systemCall("rmdir") { rmdir(path) }
         }
         let open = try FileTree.names(in: "/proc/self/fd") ?? []
@@ -104,7 +118,7 @@ final class Sandbox: Sendable {
     func start() throws {
         var configuration = SteeringConfiguration(instance: self.instance, proxyCgroup: self.proxy.path)
         configuration.failMode = self.failMode
-        configuration.capacities.flows = 4_096
+        configuration.capacities = self.capacities
         let steering = try Steering(
             configuration: configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         self.current.withLock { $0 = steering }
@@ -113,12 +127,25 @@ final class Sandbox: Sendable {
     /// As a crash would: nothing is unpinned.
     func stop() { self.current.withLock { $0 = nil } }
 
-    func enrol(key: UInt32 = 7, inboundListeners: [TestSocket] = []) throws {
-        try self.steering.enrol(
-            Enrolment(
-                key: key, id: "default/test", cgroupPath: self.workload.path, namespace: self.inside,
-                addresses: [TestSocket.parse("10.77.0.2:1").ip, TestSocket.parse("[fd01::2]:1").ip],
-                inboundListeners: inboundListeners.map(\.fd)))
+    func enrol(
+        key: UInt32 = 7, cgroup: Cgroup? = nil, inboundListeners: [TestSocket] = [],
+        _ change: (inout Enrolment) -> Void = { _ in }
+    ) throws {
+        var enrolment = Enrolment(
+            key: key, id: key == 7 ? "default/test" : "default/test-\(key)",
+            cgroupPath: (cgroup ?? self.workload).path, namespace: self.inside,
+            addresses: [TestSocket.parse("10.77.0.2:1").ip, TestSocket.parse("[fd01::2]:1").ip],
+            inboundListeners: inboundListeners.map(\.fd))
+        change(&enrolment)
+        try self.steering.enrol(enrolment)
+    }
+
+    /// Another cgroup, a sibling of the workload's unless `parent` says otherwise; removed at the end.
+    func cgroup(_ name: String, below parent: Cgroup? = nil) throws -> Cgroup {
+        let path = (parent?.path ?? self.parent) + "/" + name
+        try FileTree.makeDirectory(path)
+        self.extra.withLock { $0.append(path) }
+        return try Cgroup(path: path)
     }
 
     func counter(_ reason: Reason) -> UInt64 { self.steering.counters()[reason.name] ?? 0 }
@@ -142,27 +169,31 @@ final class Sandbox: Sendable {
     /// Sockets of the workload's processes, or of others.
     func applications(
         _ count: Int, family: CInt = AF_INET, type: __socket_type = SOCK_STREAM, cgroup: Cgroup? = nil,
-        in namespace: NetworkNamespace? = nil
+        in namespace: NetworkNamespace? = nil, protocol number: CInt = 0
     ) throws -> [TestSocket] {
         try (cgroup ?? self.workload).add(pid: getpid())
         defer { try? self.proxy.add(pid: getpid()) }
         return try (namespace ?? self.inside).run { () throws(SystemError) in
             var sockets: [TestSocket] = []
             for _ in 0..<count {
-                let fd = try systemCall("socket") { Glibc.socket(family, CInt(type.rawValue), 0) }
+                let fd = try systemCall("socket") { Glibc.socket(family, CInt(type.rawValue), number) }
                 sockets.append(TestSocket(fd: fd, family: family))
             }
             return sockets
         }
     }
 
-    func application(family: CInt = AF_INET, type: __socket_type = SOCK_STREAM) throws -> TestSocket {
-        let sockets = try self.applications(1, family: family, type: type)
+    func application(
+        family: CInt = AF_INET, type: __socket_type = SOCK_STREAM, cgroup: Cgroup? = nil,
+        in namespace: NetworkNamespace? = nil, protocol number: CInt = 0
+    ) throws -> TestSocket {
+        let sockets = try self.applications(
+            1, family: family, type: type, cgroup: cgroup, in: namespace, protocol: number)
         return try #require(sockets.first)
     }
 
     /// A socket of the proxy in the workload's namespace.
-    func proxySocket() throws -> TestSocket { try self.socket(in: self.inside) }
+    func proxySocket(family: CInt = AF_INET) throws -> TestSocket { try self.socket(in: self.inside, family: family) }
 
     /// A socket of somebody else on the network.
     func stranger(family: CInt = AF_INET) throws -> TestSocket { try self.socket(in: self.outside, family: family) }
@@ -175,9 +206,9 @@ final class Sandbox: Sendable {
     }
 
     /// The proxy's listener for captured connects.
-    func outboundListener() throws -> TestSocket {
-        let listener = try self.proxySocket()
-        try listener.listen("127.0.0.1:15001")
+    func outboundListener(family: CInt = AF_INET) throws -> TestSocket {
+        let listener = try self.proxySocket(family: family)
+        try listener.listen(family == AF_INET ? "127.0.0.1:15001" : "[::]:15001")
         return listener
     }
 
@@ -187,10 +218,17 @@ final class Sandbox: Sendable {
         return withExtendedLifetime(accepted) { self.steering.originalDestination(of: accepted.fd) }
     }
 
-    func inboundListener() throws -> TestSocket {
-        let listener = try self.proxySocket()
-        try listener.listen("0.0.0.0:15006")
+    func inboundListener(family: CInt = AF_INET) throws -> TestSocket {
+        let listener = try self.proxySocket(family: family)
+        try listener.listen(family == AF_INET ? "0.0.0.0:15006" : "[::]:15006")
         return listener
+    }
+
+    /// Both listeners of a proxy that takes either family, the inbound one known to the kernel.
+    func dualStackListeners() throws -> (outbound: TestSocket, inbound: TestSocket) {
+        let listeners = (try self.outboundListener(family: AF_INET6), try self.inboundListener(family: AF_INET6))
+        try self.steering.setInboundListeners(7, [listeners.1.fd])
+        return listeners
     }
 
     /// Runs `ip` inside a namespace.
@@ -208,4 +246,9 @@ final class Sandbox: Sendable {
         }
         try #require(status == 0, "ip \(arguments)")
     }
+}
+
+extension Sandbox {
+    /// Where the links of namespaces are pinned.
+    var namespacePins: String { "/sys/fs/bpf/nodemesh/\(self.instance)/state/namespaces" }
 }

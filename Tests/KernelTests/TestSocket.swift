@@ -63,6 +63,43 @@ final class TestSocket: Sendable {
         }
     }
 
+    /// Ends the connection so that another can be made.
+    func disconnect() {
+        var nobody = sockaddr()
+        nobody.sa_family = sa_family_t(AF_UNSPEC)
+        Glibc.connect(self.fd, &nobody, socklen_t(MemoryLayout<sockaddr>.size))
+    }
+
+    /// Closing will send RST and free the socket at once.
+    func resetOnClose() {
+        var reset = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &reset, socklen_t(MemoryLayout<linger>.size))
+    }
+
+    var originalDestination: SocketAddress? { self.originalDestination(of: self.family) }
+
+    /// `SO_ORIGINAL_DST`, or its IPv6 form; nil when there is no answer.
+    func originalDestination(of family: CInt) -> SocketAddress? {
+        let level = family == AF_INET ? CInt(IPPROTO_IP) : CInt(IPPROTO_IPV6)
+        var storage = sockaddr_storage()
+        var size = socklen_t(family == AF_INET ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size)
+        return getsockopt(self.fd, level, 80, &storage, &size) == 0 ? Self.address(storage) : nil
+    }
+
+    /// Bytes taken by `sendto(2)`, -1 on errors.
+    func send(_ text: String, to address: String, flags: CInt = 0) -> Int {
+        Self.withAddress(Self.parse(address), self.family) { name, size in
+            sendto(self.fd, text, text.utf8.count, flags, name, size)
+        }
+    }
+
+    /// The next bytes, at most `count`; nil on errors.
+    func receive(_ count: Int) -> String? {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let result = recv(self.fd, &bytes, count, 0)
+        return result < 0 ? nil : String(decoding: bytes[..<result], as: UTF8.self)
+    }
+
     /// Waits until a non-blocking connect is decided and returns SO_ERROR.
     func outcome() -> CInt {
         var entry = pollfd(fd: self.fd, events: Int16(POLLOUT), revents: 0)
