@@ -144,7 +144,8 @@ let package = Package(
             name: "MeshResourcesTests", dependencies: ["MeshResources", "MeshModel", "MeshAdminAPI"],
             swiftSettings: settings),
         .testTarget(
-            name: "KernelTests", dependencies: ["MeshSteering", "CMeshABI", "MeshLinux", "MeshModel", "CLibBPF", log],
+            name: "KernelTests",
+            dependencies: ["MeshSteering", "MeshPrograms", "MeshLinux", "MeshModel", "CMeshABI", "CLibBPF", log],
             swiftSettings: settings),
         .testTarget(
             name: "MeshIdentityTests", dependencies: ["MeshIdentity", "MeshModel", x509, crypto],

@@ -111,7 +111,7 @@ extension KernelTests {
 
         @Test func aRemovedCgroupIsPruned() throws {
             try Sandbox.run { sandbox in
-                _ = try systemCall("rmdir") { rmdir(sandbox.workload.path) }
+                try removeCgroup(sandbox.workload.path)
                 #expect(try sandbox.steering.pruneStale().map(\.id) == ["default/test"])
                 #expect(sandbox.steering.enrolled().isEmpty)
                 for map in ["nm_enrolled", "nm_namespaces"] { #expect(sandbox.entries(map) == 0) }
@@ -188,7 +188,7 @@ extension KernelTests {
                 let child = sandbox.workload.path + "/child"
                 try FileTree.makeDirectory(child)
                 #expect(code(child, sandbox.outside) == .conflict)
-                _ = try systemCall("rmdir") { rmdir(child) }
+                try removeCgroup(child)
                 #expect(sandbox.steering.enrolled().map(\.key) == [7])
                 #expect(sandbox.entries("nm_enrolled") == 1)
             }

@@ -40,7 +40,7 @@ extension KernelTests {
                 let client = try #require(try sandbox.applications(1, cgroup: Cgroup(path: child)).first)
                 try client.connect("240.240.0.1:80")
                 #expect(try sandbox.nextDestination(listener)?.workloadKey == 7)
-                _ = try systemCall("rmdir") { rmdir(child) }
+                try removeCgroup(child)
             }
         }
 

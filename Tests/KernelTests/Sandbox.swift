@@ -97,7 +97,7 @@ final class Sandbox: Sendable {
         try self.home.add(pid: getpid())
         let extra = self.extra.withLock { $0 }
         for path in extra.reversed() + [self.workload.path, self.proxy.path, self.parent] where FileTree.exists(path) {
-            _ = try systemCall("rmdir") { rmdir(path) }
+            try removeCgroup(path)
         }
         let open = try FileTree.names(in: "/proc/self/fd") ?? []
         let targets = Set(open.compactMap { try? FileTree.target(of: "/proc/self/fd/\($0)") })

@@ -12,14 +12,34 @@ struct VirtualMachine {
     ///   - program: of this package's products; the command is in its words.
     ///   - options: for `Tools/vm run`.
     static func run(_ program: String, _ arguments: [String], options: [String]) async throws -> VirtualMachine {
+        let options = options + ["--file", ".build/debug/\(program):/bin/\(program)"]
+        return try await Self.tool(["run"] + options + ["--", "/bin/\(program)"] + arguments)
+    }
+
+    /// Runs tests of this package, in a machine that has all of it.
+    ///
+    /// - Parameter filters: regular expressions on the tests' names.
+    static func runTests(_ filters: [String], kernel: String, seconds: Int) async throws -> VirtualMachine {
+        let options = [
+            "--project", "--kernel", kernel, "--memory", "2048", "--timeout", "\(seconds)", "--env", "NO_COLOR=1",
+            // Emulated, and beside whatever else this machine does.
+            "--env", "NODEMESH_PATIENCE=4",
+        ]
+        return try await Self.tool(
+            ["run"] + options + ["--", ".build/debug/nodemeshPackageTests.xctest", "--testing-library", "swift-testing"]
+                + ["--no-parallel"] + filters.flatMap { ["--filter", $0] })
+    }
+
+    /// The kernels that `Tools/vm` knows, by series.
+    static func kernels() async throws -> [String] { try await Self.tool(["list", "--quiet"]).output }
+
+    private static func tool(_ arguments: [String]) async throws -> VirtualMachine {
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()
         let process = Process()
         process.currentDirectoryURL = root
         process.executableURL = root.appending(path: "Tools/vm")
-        process.arguments =
-            ["run"] + options + ["--file", ".build/debug/\(program):/bin/\(program)", "--", "/bin/\(program)"]
-            + arguments
+        process.arguments = arguments
         let pipe = Pipe()
         process.standardOutput = pipe
         process.standardError = pipe
@@ -28,7 +48,7 @@ struct VirtualMachine {
         let text = try await Task.detached { try pipe.fileHandleForReading.readToEnd() ?? Data() }.value
         process.waitUntilExit()
         return VirtualMachine(
-            output: String(decoding: text, as: UTF8.self).split(separator: "\n").map(String.init),
+            output: String(decoding: text, as: UTF8.self).split(whereSeparator: \.isNewline).map(String.init),
             status: process.terminationStatus)
     }
 
@@ -38,5 +58,16 @@ struct VirtualMachine {
         let passed = self.output.filter { $0.hasPrefix("ok ") }.count
         #expect(passed >= count, "only \(passed) scenarios passed")
         #expect(self.status == 0, "\(self.output.suffix(20).joined(separator: "\n"))")
+    }
+
+    /// Fails the test for each of the machine's tests that failed or was skipped, and when fewer than `count` ran.
+    func expectTests(atLeast count: Int) {
+        for line in self.output where line.contains("recorded an issue") || line.hasPrefix("➜") {
+            Issue.record("\(line)")
+        }
+        let summary = self.output.last { $0.contains("Test run with ") }
+        let ran = summary?.split(separator: " ").lazy.compactMap { Int($0) }.first ?? 0
+        #expect(ran >= count, "\(ran) tests ran")
+        #expect(self.status == 0, "\(self.output.suffix(40).joined(separator: "\n"))")
     }
 }

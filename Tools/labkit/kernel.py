@@ -17,6 +17,8 @@ from pathlib import Path
 CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
 MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
 NETNS = Path("/run/netns")
+# How much longer everything may take: an emulated processor is slow. The integration tests read the same variable.
+PATIENCE = float(os.environ.get("NODEMESH_PATIENCE") or 1)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -48,6 +50,7 @@ def wait_for(what, condition, seconds, log=None):
 
     The condition may raise: OSError and ValueError count as "not yet", anything else ends the wait.
     """
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     reason = ""
     while True:
@@ -58,7 +61,7 @@ def wait_for(what, condition, seconds, log=None):
         except (OSError, ValueError) as error:
             reason = f": {error}"
         if time.monotonic() > deadline:
-            raise LabError(f"{what}: not within {seconds} s{reason}", log)
+            raise LabError(f"{what}: not within {seconds:g} s{reason}", log)
         time.sleep(0.05)
 
 

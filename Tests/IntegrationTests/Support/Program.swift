@@ -86,6 +86,7 @@ final class Program {
     /// - Throws: ``ProgramError`` when it has not ended in time; it is killed then.
     func result(within seconds: Double = 30) throws -> ProgramResult {
         try? self.input?.close()
+        let seconds = seconds * Patience.factor
         guard self.ended.wait(timeout: .now() + seconds) == .success else {
             kill(self.process.processIdentifier, SIGKILL)
             throw ProgramError(
@@ -104,12 +105,18 @@ final class Program {
     }
 }
 
+/// How much longer everything may take: an emulated processor is slow. `Tools/lab` reads the same variable.
+enum Patience {
+    static let factor = ProcessInfo.processInfo.environment["NODEMESH_PATIENCE"].flatMap { Double($0) } ?? 1
+}
+
 /// Asks again until the answer is there.
 ///
 /// - Throws: ``ProgramError`` with the last answer when it does not come in time.
 func eventually<Value>(
     _ what: String, within seconds: Double = 20, _ answer: () throws -> Value, until isRight: (Value) -> Bool
 ) throws -> Value {
+    let seconds = seconds * Patience.factor
     let deadline = Date(timeIntervalSinceNow: seconds)
     while true {
         let value = try answer()

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+import Testing
+
+/// The tests of this package that a kernel can break, under each kernel of `Tools/vm list`.
+@Suite(.serialized) struct OtherKernelTests {
+    /// Whole meshes: what steering, streams, policy and tunnels promise, and what is left when a daemon is killed. Not the
+    /// bulk of them, which takes an emulated processor too long.
+    static let lab = [
+        "IntegrationTests.TwoNodes/Streams/(addresses|service|outside|unknownDestination|refusedPort|itself)",
+        "IntegrationTests.TwoNodes/Streams/(client|server)(HalfClose|Reset|First)",
+        "IntegrationTests.TwoNodes/Policy/(rule|strict)\\(",
+        "IntegrationTests.TwoNodes/Programs/(curl|sameNode|keepAlive)",
+        "IntegrationTests.TwoNodes/Telemetry/(wire|accessLog)",
+        "IntegrationTests.Lifecycle/(clientDaemonKilled|serverDaemonKilled|cgroupVanishes|namespaceVanishes)",
+    ]
+
+    @Test(arguments: try await VirtualMachine.kernels())
+    func `eBPF programs and what they do to sockets`(_ kernel: String) async throws {
+        let machine = try await VirtualMachine.runTests(["^KernelTests\\."], kernel: kernel, seconds: 900)
+        // Tools/test shows these lines.
+        for line in machine.output where line.hasPrefix("verifier: ") { print(line) }
+        machine.expectTests(atLeast: 40)
+    }
+
+    @Test(arguments: try await VirtualMachine.kernels())
+    func `a mesh of two nodes`(_ kernel: String) async throws {
+        let machine = try await VirtualMachine.runTests(Self.lab, kernel: kernel, seconds: 900)
+        machine.expectTests(atLeast: 20)
+    }
+}
