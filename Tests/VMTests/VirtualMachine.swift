@@ -20,14 +20,12 @@ struct VirtualMachine {
     ///
     /// - Parameter filters: regular expressions on the tests' names.
     static func runTests(_ filters: [String], kernel: String, seconds: Int) async throws -> VirtualMachine {
-        let options = [
-            "--project", "--kernel", kernel, "--memory", "2048", "--timeout", "\(seconds)", "--env", "NO_COLOR=1",
-            // Emulated, and beside whatever else this machine does.
-            "--env", "NODEMESH_PATIENCE=4",
-        ]
+        // Patience: it is emulated, and beside whatever else this machine does.
+        let options = "--project --memory 2048 --env NO_COLOR=1 --env NODEMESH_PATIENCE=4 --kernel \(kernel)"
+        let bundle = ".build/debug/nodemeshPackageTests.xctest --testing-library swift-testing --no-parallel"
         return try await Self.tool(
-            ["run"] + options + ["--", ".build/debug/nodemeshPackageTests.xctest", "--testing-library", "swift-testing"]
-                + ["--no-parallel"] + filters.flatMap { ["--filter", $0] })
+            "run \(options) --timeout \(seconds) -- \(bundle)".split(separator: " ").map(String.init)
+                + filters.flatMap { ["--filter", $0] })
     }
 
     /// The kernels that `Tools/vm` knows, by series.

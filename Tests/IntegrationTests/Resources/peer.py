@@ -14,9 +14,12 @@
     peer.py many HOST PORT COUNT PARALLEL   short conversations; print how many went right and wrong
     peer.py steady HOST PORT SECONDS        one conversation, a message each 10 ms; print the answers and the longest wait
     peer.py hold HOST PORT COUNT            open idle connections until standard input ends
+    peer.py knock TEXT HOST…                send TEXT to the echo of each, over and over until standard input ends; print
+                                            a line each: own port, begin and end in seconds, host, ok or how it failed
 """
 
 import hashlib
+import itertools
 import socket
 import struct
 import sys
@@ -288,10 +291,47 @@ def hold(host, port, count):
     sys.stdin.read()
 
 
+def knock(text, *hosts):
+    message, over, lock = text.encode() * 3, threading.Event(), threading.Lock()
+
+    def attempt(host):
+        own, begin, outcome = 0, time.time(), "ok"
+        with socket.socket() as connection:
+            connection.settimeout(10)
+            try:
+                # Bound first: a refused socket no longer tells its port.
+                connection.bind(("0.0.0.0", 0))
+                own = connection.getsockname()[1]
+                connection.connect((host, ECHO))
+                connection.sendall(message)
+                connection.shutdown(socket.SHUT_WR)
+                if read_all(connection) != message:
+                    outcome = "short"
+            except OSError as error:
+                outcome = type(error).__name__
+        with lock:
+            print(own, f"{begin:.3f} {time.time():.3f}", host, outcome, flush=True)
+
+    def worker(number):
+        for turn in itertools.count(number):
+            if over.is_set():
+                return
+            attempt(hosts[turn % len(hosts)])
+            over.wait(0.01)
+
+    threads = [threading.Thread(target=worker, args=(number,)) for number in range(len(hosts))]
+    for thread in threads:
+        thread.start()
+    sys.stdin.read()
+    over.set()
+    for thread in threads:
+        thread.join()
+
+
 if __name__ == "__main__":
     commands = {
         "serve": serve, "talk": talk, "where": where, "names": names, "end": end, "upload": upload, "download": download,
-        "reset": send_reset, "flood": flood, "many": many, "steady": steady, "hold": hold,
+        "reset": send_reset, "flood": flood, "many": many, "steady": steady, "hold": hold, "knock": knock,
     }
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)

@@ -3,6 +3,7 @@
 /// The fields of an access-log line that the tests look at.
 struct AccessEntry: Decodable {
     var direction: String
+    var source: String
     var sourceWorkload: String?
     var sourceNamespace: String?
     var sourceIdentity: String?
@@ -20,6 +21,7 @@ struct AccessEntry: Decodable {
 
     enum CodingKeys: String, CodingKey {
         case direction, wire, policy, reason, detail, traceparent
+        case source = "src.addr"
         case sourceWorkload = "src.workload"
         case sourceNamespace = "src.namespace"
         case sourceIdentity = "src.identity"
@@ -30,6 +32,8 @@ struct AccessEntry: Decodable {
         case bytesSent = "bytes_sent"
         case bytesReceived = "bytes_recv"
     }
+
+    var sourcePort: Int? { self.source.split(separator: ":").last.flatMap { Int($0) } }
 
     /// `namespace/name` of both ends, where they are known.
     var ends: String {

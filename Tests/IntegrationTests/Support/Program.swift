@@ -74,6 +74,12 @@ final class Program {
     /// Its output so far.
     var output: String { self.text("out") }
 
+    /// How many lines it has printed so far.
+    var outputLineCount: Int {
+        let data = (try? Data(contentsOf: self.directory.appending(path: "out"))) ?? Data()
+        return data.count { $0 == UInt8(ascii: "\n") }
+    }
+
     private func text(_ name: String) -> String {
         let data = (try? Data(contentsOf: self.directory.appending(path: name))) ?? Data()
         return String(decoding: data, as: UTF8.self)
