@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MeshAdminAPI
 import Testing
 
 /// What must hold in any order of events, tried in random ones. See Resources/interleaving.yaml.
@@ -9,9 +10,9 @@ import Testing
 @Suite("two nodes: random interleavings", .serialized, .lab("interleaving"))
 struct InterleavingTests {
     private let lab = Lab.current
-    private static let hosts = ["10.201.1.2", "10.201.2.2", "10.201.2.3"]
-    private static let far = "10.201.2.2"
-    private static let outsider = "10.202.2.4"
+    private static let hosts = ["10.201.1.2", "10.201.2.1", "10.201.2.2"]
+    private static let far = "10.201.2.1"
+    private static let outsider = "10.202.2.3"
     private static let environment = ProcessInfo.processInfo.environment
 
     @Test("no byte in clear on the wire, and a reason for every refusal")

@@ -12,7 +12,8 @@ extension KernelTests {
     @Suite struct Programs {
         /// Every file of bpf/programs but the maps.
         static let all: [EmbeddedProgram] = [
-            .connect4, .connect6, .getpeername4, .getpeername6, .inbound, .proxySockops, .redirect, .workloadSockops,
+            .connect4, .connect6, .getpeername4, .getpeername6, .getsockopt, .guard4, .guard6, .inbound, .probeSockops,
+            .proxySockops, .redirect, .workloadSockops,
         ]
         /// What the verifier of any kernel since 5.2 walks through before it gives up is a million; a program that comes
         /// near it passes one kernel and fails the next.

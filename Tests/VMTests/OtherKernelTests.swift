@@ -8,7 +8,7 @@ import Testing
     static let lab = [
         "IntegrationTests.TwoNodes/Streams/(addresses|service|outside|unknownDestination|refusedPort|itself)",
         "IntegrationTests.TwoNodes/Streams/(client|server)(HalfClose|Reset|First)",
-        "IntegrationTests.TwoNodes/Policy/(rule|strict)\\(",
+        "IntegrationTests.TwoNodes/Policy/(denyWins|strict)\\(",
         "IntegrationTests.TwoNodes/Programs/(curl|sameNode|keepAlive)",
         "IntegrationTests.TwoNodes/Telemetry/(wire|accessLog)",
         "IntegrationTests.Lifecycle/(clientDaemonKilled|serverDaemonKilled|cgroupVanishes|namespaceVanishes)",

@@ -23,8 +23,11 @@ ENOUGH, ATTEMPTS = 10, 10
 def claims(world, peer):
     """[(claim, whether it holds)] of a peer that is up."""
     address, port = peer.dial("echo")
+    decided = decisions(world, peer)
     found = [(f"{BULK // 1_000_000} MB come back as they were sent, and then the end",
               succeeds(lambda: world.execute("client", [world.load, "verify", address, port, BULK], 60)))]
+    if decided is not None:
+        found += steering(world, peer, decided)
     if peer.destination() != "server":
         return found
     packets, has_mark = 0, False
@@ -44,6 +47,36 @@ def claims(world, peer):
         older, _ = call_without_certificate(peer, ssl.TLSVersion.TLSv1_2)
         found.append(("node 2 speaks TLS 1.3, and nothing older", version == "TLSv1.3" and older is None))
         found.append(("node 2 refuses a client without a certificate", not answer))
+    return found
+
+
+# Connections, of which all but the first may go directly.
+CONNECTIONS = 5
+# Every decision about a connect that the kernel counts and that lets it pass.
+PASSING = ("direct", "captured")
+
+
+def decisions(world, peer):
+    """How often the kernel decided about connects until now; None of a peer that steers nothing on one node."""
+    return peer.decided(world) if hasattr(peer, "decided") else None
+
+
+def steering(world, peer, before):
+    """[(claim, whether it holds)] of how connections from pod to pod went, by the kernel's own counts."""
+    address, port = peer.dial("echo")
+    for _ in range(CONNECTIONS):
+        world.execute("client", [world.load, "verify", address, port, 1000], 30)
+    after = peer.decided(world)
+    counted = {name: after.get(name, 0) - before.get(name, 0) for name in PASSING}
+    # One more was made by the check before.
+    steered = sum(counted.values()) > CONNECTIONS
+    if not peer.decisions:
+        return [("the kernel leaves its connections alone", not any(counted.values()))]
+    found = [(f"each connection is one that the kernel counts as {' or '.join(peer.decisions)}", steered)]
+    if "direct" in peer.decisions:
+        found.append(("connections after the first go directly", counted["direct"] > 0))
+    else:
+        found.append(("no connection goes directly", counted["direct"] == 0))
     return found
 
 

@@ -42,6 +42,12 @@ def added_against(peer, figure, step="ping"):
     return lambda results: divided(results.added("nodemesh", step, figure), results.added(peer, step, figure))
 
 
+def to_plain(variant, step, figure):
+    """Of a variant on one node to plain TCP over the same links: the median of the repetitions' ratios."""
+    peer = f"nodemesh-local{variant}"
+    return lambda results: results.paired_median(peer, "plain-local", step, figure)
+
+
 def worst(figure, scale):
     """Of the two nodes, in the memory step."""
 
@@ -59,11 +65,11 @@ ALL = [
     Goal("CPU time per GB, of Envoy TCP's (one stream)", against("envoy-tcp", "stream1", "cpu_per_gb"), 0.75, False),
     Goal("CPU time per GB, of Envoy TCP's (eight streams)", against("envoy-tcp", "streams8", "cpu_per_gb"), 0.75, False),
     Goal("CPU time per GB without TLS, of HAProxy's with splice-auto",
-         against("haproxy-local", "stream1", "cpu_per_gb", "nodemesh-local"), 0.45, False),
+         against("haproxy-local", "stream1", "cpu_per_gb", "nodemesh-local-proxied"), 0.45, False),
     Goal("CPU time per GB without TLS, of HAProxy's that always splices",
-         against("haproxy-local-splice", "stream1", "cpu_per_gb", "nodemesh-local"), 0.45, False),
+         against("haproxy-local-splice", "stream1", "cpu_per_gb", "nodemesh-local-proxied"), 0.45, False),
     Goal("CPU time per GB without TLS, of HAProxy's that always splices, with 1 MiB pipes",
-         against("haproxy-local-1m", "stream1", "cpu_per_gb", "nodemesh-local"), 0.45, False),
+         against("haproxy-local-1m", "stream1", "cpu_per_gb", "nodemesh-local-proxied"), 0.45, False),
     Goal("64 B ping-pong, median time added to plain TCP, of what Envoy TCP adds", added_against("envoy-tcp", "p50"),
          0.7, False),
     Goal("64 B ping-pong, 99th percentile added to plain TCP, of what Envoy TCP adds", added_against("envoy-tcp", "p99"),
@@ -78,6 +84,23 @@ ALL = [
     Goal("eight streams with one event loop more, of the throughput without",
          lambda results: divided(results.median("nodemesh-loops", "streams8", "gbps"),
                                  results.median("nodemesh", "streams8", "gbps")), 1.01),
+    Goal("on one node: one stream, of plain TCP's throughput", to_plain("", "stream1", "gbps"), 0.98),
+    Goal("on one node: 32 streams, of plain TCP's throughput", to_plain("", "streams32", "gbps"), 0.98),
+    Goal("on one node: 64 B ping-pong, of plain TCP's median", to_plain("", "ping", "p50"), 1.02, False),
+    Goal("on one node: 1 KB ping-pong, of plain TCP's median", to_plain("", "ping-1k", "p50"), 1.02, False),
+    Goal("on one node: 16 KB ping-pong, of plain TCP's median", to_plain("", "ping-16k", "p50"), 1.02, False),
+    Goal("on one node: 64 B ping-pong from veth to veth, of plain TCP's median", to_plain("-redirect", "ping", "p50"),
+         0.9, False),
+    Goal("on one node: a new connection, of plain TCP's median", to_plain("", "connect", "p50"), 1.15, False),
+    Goal("on one node: a new connection outside the mesh, of plain TCP's median", to_plain("-outside", "connect", "p50"),
+         1.05, False),
+    # Nothing of nodemesh is in its way; what is left is noise.
+    Goal("on one node: 64 B ping-pong of pods not enrolled, of plain TCP's median", to_plain("-bystander", "ping", "p50"),
+         1.03, False),
+    Goal("on one node: one stream of pods not enrolled, of plain TCP's throughput",
+         to_plain("-bystander", "stream1", "gbps"), 0.97),
+    Goal("enrolling a workload, median",
+         lambda results: results.median("nodemesh-local", "enrolment", "enrol_p50"), 10, False, "ms"),
 ]
 
 

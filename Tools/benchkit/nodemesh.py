@@ -11,7 +11,7 @@ from pathlib import Path
 from labkit import kernel
 from labkit.kernel import LabError
 
-from . import tools
+from . import enrolment, tools
 from .peer import LOCAL, TUNNEL, Transparent
 from .world import ADDRESS, NODE_OF, POD_PREFIX, PORTS, PREFIX, RUN, network
 
@@ -28,6 +28,11 @@ class Nodemesh(Transparent):
     server_name = "server.bench.workload.mesh.internal"
     pods = ("client", "server")
     loops_more = 0
+    # More of nodemeshd's configuration.
+    options = {}
+    mesh_prefix = POD_PREFIX
+    # Whether the nodes forward: what reaches the server then has to be proved otherwise.
+    is_guarded = True
 
     def unavailable(self):
         directory = Path(self.settings.binaries)
@@ -48,7 +53,7 @@ class Nodemesh(Transparent):
     # Start
 
     def start(self, world, impostor=False):
-        world.guard(closed=True)
+        world.guard(closed=self.is_guarded)
         # Beginning anew each time costs a second and leaves nothing to go wrong.
         self.forget()
         self.start_control(world)
@@ -56,6 +61,9 @@ class Nodemesh(Transparent):
             self.start_node(world, node)
         for pod in self.pods:
             self.enrol(world, pod)
+        self.wait_for_permission(world)
+
+    def wait_for_permission(self, world):
         target = f"{ADDRESS[self.destination()]}:{PORTS['echo']}"
         kernel.wait_for(
             f"nodemesh to allow {target}",
@@ -70,7 +78,7 @@ class Nodemesh(Transparent):
             self.program("nodemesh-control"), "serve", "--config", self.config(world, "control", {}),
             "--data-dir", data, "--grpc-listen", f"0.0.0.0:{NODE_PORT}", "--api-listen", API,
             "--metrics-listen", "127.0.0.1:15014", "--advertise", f"{ADDRESS['node1']}:{NODE_PORT}",
-            "--mesh-prefix", POD_PREFIX,
+            "--mesh-prefix", self.mesh_prefix,
         ], log, place="node1")
 
         def answers():
@@ -88,13 +96,20 @@ class Nodemesh(Transparent):
         token = directory / "join-token"
         token.touch(mode=0o600)
         token.write_text(answer["token"] + "\n")
-        options = dict(word.split("=", 1) for word in self.settings.nodemesh)
+        (directory / "ca-fingerprint").write_text(answer["caFingerprint"])
+        self.start_again(world, node)
+
+    def start_again(self, world, node):
+        """A node that has joined; returns when it is ready."""
+        directory = RUN / "nodemesh" / node
+        options = {**self.options, **dict(word.split("=", 1) for word in self.settings.nodemesh)}
         log = f"{self.name}-{node}"
         process = world.spawn(node, [
             self.program("nodemeshd"), "serve", "--config", self.config(world, node, options), "--node", node,
-            "--control-plane", f"{ADDRESS['node1']}:{NODE_PORT}", "--ca-fingerprint", answer["caFingerprint"],
-            "--join-token-file", token, "--data-dir", directory / "data", "--run-dir", directory / "run",
-            "--instance", PREFIX + node, "--node-address", ADDRESS[node],
+            "--control-plane", f"{ADDRESS['node1']}:{NODE_PORT}",
+            "--ca-fingerprint", (directory / "ca-fingerprint").read_text(),
+            "--join-token-file", directory / "join-token", "--data-dir", directory / "data",
+            "--run-dir", directory / "run", "--instance", PREFIX + node, "--node-address", ADDRESS[node],
             "--loops", self.workers + self.loops_more,
         ], log)
 
@@ -152,13 +167,54 @@ class NodemeshMoreLoops(Nodemesh):
 
 
 class NodemeshLocal(Nodemesh):
-    name, group = "nodemesh-local", LOCAL
-    setting = "both pods enrolled on one node; policy and identities as always, no TLS inside the node"
+    name, group, title = "nodemesh-local", LOCAL, "nodemesh"
+    setting = "as it comes: both pods enrolled on one node; policy and identities as always, no TLS inside the node"
     pods = ("client", "local")
-    encrypts = False
+    encrypts = proxies = False
+    enrols = True
+    # The kernel's own path from pod to pod is the one to be measured.
+    is_guarded = False
+    # Decisions of the kernel, one of which each connection has to bring about; none of them may happen where it is empty.
+    decisions = ("direct", "captured")
 
     def tunnel(self):
         return None
+
+    def decided(self, world):
+        """How often the kernel decided about a connect, by decision."""
+        return enrolment.ask("GET", "/v1/status")["steering"]
+
+
+class NodemeshLocalProxied(NodemeshLocal):
+    name, title = "nodemesh-local-proxied", "nodemesh, every connection through the proxy"
+    setting = "directPath: off"
+    options = {"directPath": "off"}
+    decisions = ("captured",)
+    enrols, is_guarded, proxies = False, True, True
+
+
+class NodemeshLocalRedirect(NodemeshLocal):
+    name, title = "nodemesh-local-redirect", "nodemesh, from veth to veth"
+    setting = "redirectPeer: true"
+    options = {"redirectPeer": "true"}
+    enrols = False
+
+
+class NodemeshLocalOutside(NodemeshLocal):
+    name, title = "nodemesh-local-outside", "nodemesh, to an address outside the mesh"
+    setting = "the client enrolled, the mesh prefix another"
+    pods, mesh_prefix = ("client",), "10.99.0.0/16"
+    decisions = ()
+    enrols = False
+
+    def wait_for_permission(self, world):
+        """Nothing has to be allowed."""
+
+
+class NodemeshLocalBystander(NodemeshLocalOutside):
+    name, title = "nodemesh-local-bystander", "nodemesh, not enrolled"
+    setting = "neither pod enrolled, on a node whose daemon steers others"
+    pods, mesh_prefix = ("spare",), POD_PREFIX
 
 
 def cleanup(daemon, instance):

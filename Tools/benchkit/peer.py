@@ -37,6 +37,8 @@ class Peer:
     programs = ()
     encrypts = True
     proxies = True
+    # Whether the time to enrol workloads is measured with it.
+    enrols = False
     # Whether `start` can show a certificate that node 1 does not trust.
     has_impostor = True
 

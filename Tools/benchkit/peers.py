@@ -4,10 +4,14 @@
 from .envoy import EnvoyConnect, EnvoyLocal, EnvoyTCP
 from .haproxy import HAProxy, HAProxyLargePipes, HAProxyLocal, HAProxySplice
 from .nginx import Nginx, NginxLocal
-from .nodemesh import Nodemesh, NodemeshLocal, NodemeshMoreLoops
+from .nodemesh import (
+    Nodemesh, NodemeshLocal, NodemeshLocalBystander, NodemeshLocalOutside, NodemeshLocalProxied, NodemeshLocalRedirect,
+    NodemeshMoreLoops,
+)
 from .peer import Plain, PlainLocal
 
 ALL = [
     Plain, Nodemesh, NodemeshMoreLoops, EnvoyTCP, EnvoyConnect, HAProxy, Nginx,
-    PlainLocal, NodemeshLocal, EnvoyLocal, HAProxyLocal, HAProxySplice, HAProxyLargePipes, NginxLocal,
+    PlainLocal, NodemeshLocal, NodemeshLocalRedirect, NodemeshLocalProxied, NodemeshLocalOutside, NodemeshLocalBystander,
+    EnvoyLocal, HAProxyLocal, HAProxySplice, HAProxyLargePipes, NginxLocal,
 ]

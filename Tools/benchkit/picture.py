@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 from .results import machine, short_number
 
 PEERS = ("plain", "nodemesh", "envoy-tcp", "envoy-connect", "haproxy", "nginx")
-LOCAL = ("nodemesh-local", "envoy-tcp-local", "haproxy-local-splice", "haproxy-local-1m", "nginx-local")
+LOCAL = ("nodemesh-local-proxied", "envoy-tcp-local", "haproxy-local-splice", "haproxy-local-1m", "nginx-local")
 # Pixels.
 WIDTH, GAP, MARGIN, LABEL, BAR, ROW, HEAD = 430, 30, 16, 175, 14, 22, 52
 

@@ -51,6 +51,23 @@ class Results:
     def ratio(self, peer, other, step, figure):
         return divided(self.median(peer, step, figure), self.median(other, step, figure))
 
+    def paired(self, peer, other, step, figure):
+        """Ratios of two peers' figures, one for each repetition that has both: what drifts between repetitions cancels.
+
+        Those of repetitions with a noisy sample only where no other is.
+        """
+        def by_repetition(name):
+            return {one["repetition"]: one for one in self.of(name, step) if one["figures"].get(figure)}
+
+        own, base = by_repetition(peer), by_repetition(other)
+        pairs = [(own[number], base[number]) for number in sorted(own.keys() & base.keys())]
+        quiet = [pair for pair in pairs if not any(one.get("noisy") for one in pair)]
+        return [mine["figures"][figure] / theirs["figures"][figure] for mine, theirs in quiet or pairs]
+
+    def paired_median(self, peer, other, step, figure):
+        found = self.paired(peer, other, step, figure)
+        return statistics.median(found) if found else None
+
     def added(self, peer, step, figure, base="plain"):
         """What a peer adds to the figure of the plain connection."""
         value, plain = self.median(peer, step, figure), self.median(base, step, figure)
@@ -103,8 +120,12 @@ def spread(results, peer, step, figure, scale=1):
     values, noisy = results.values(peer, step, figure)
     if not values:
         return "-"
-    values = [value * scale for value in values]
+    return spread_of([value * scale for value in values]) + ("~" if noisy else "")
+
+
+def spread_of(values):
+    """`median (least–most)` of some values."""
     text = short_number(statistics.median(values))
     if len(values) > 1:
         text += f" ({short_number(min(values))}–{short_number(max(values))})"
-    return text + ("~" if noisy else "")
+    return text

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from labkit import kernel
 from labkit.kernel import LabError
 
-from . import check, counts, steps
+from . import check, counts, enrolment, steps
 from .nginx import web_server
 from .peer import ACROSS, LOCAL
 from .steps import with_cpu
@@ -73,7 +73,7 @@ class Runner:
         return ordered
 
     def steps_of(self, peer):
-        wanted = peer.steps or [step.name for step in steps.ALL if peer.group in step.groups]
+        wanted = peer.steps or [step.name for step in steps.ALL if step.is_for(peer)]
         return [step for step in steps.ALL if step.name in wanted and step.name in self.plan.steps]
 
     def wants_memory(self, peer):
@@ -82,7 +82,8 @@ class Runner:
 
     def block(self, peer, repetition):
         todo, memory = self.steps_of(peer), self.wants_memory(peer)
-        if not (todo or memory) or self._broken.get(peer.name, 0) >= 2:
+        enrols = steps.ENROLMENT in self.plan.steps and peer.enrols and repetition == 1
+        if not (todo or memory or enrols) or self._broken.get(peer.name, 0) >= 2:
             return
         try:
             with self.up(peer):
@@ -97,6 +98,8 @@ class Runner:
                     self.restart(peer)
                 for step in todo:
                     self.measure(peer, step, repetition)
+                if enrols:
+                    self.record(enrolment.sample(self.world, peer, 50 if self.plan.is_quick else enrolment.MANY))
         except (LabError, OSError, ValueError, subprocess.SubprocessError) as error:
             self._broken[peer.name] = self._broken.get(peer.name, 0) + 1
             self.record({"peer": peer.name, "step": "start", "repetition": repetition, "error": describe(error)})
@@ -202,7 +205,7 @@ class Runner:
         busy, stolen = self.world.machine_cpu()
         return {
             "time": time.monotonic(), "busy": busy, "stolen": stolen,
-            "own": self.world.cpu()[0] + own.ru_utime + own.ru_stime,
+            "own": self.world.cpu()[0] + own.ru_utime + own.ru_stime, "everybody": self.world.cpu()[0],
             "nodes": {node: self.world.cpu(node) for node in peer.nodes()},
         }
 
@@ -217,14 +220,16 @@ class Runner:
         if "figures" in sample:
             cpu, user = ({node: after["nodes"][node][i] - before["nodes"][node][i] for node in peer.nodes()}
                          for i in (0, 1))
-            sample["figures"] = with_cpu(sample["figures"], cpu, sum(user.values()))
+            sample["figures"] = with_cpu(sample["figures"], cpu, sum(user.values()),
+                                         after["everybody"] - before["everybody"])
 
     def record(self, sample):
         self.results.samples.append(sample)
         words = [f"{sample['repetition']}", f"{sample['peer']:<17}", f"{sample['step']:<10}"]
         figures = sample.get("figures", {})
         shown = ("gbps", "rate", "p50", "p99", "cpu_per_gb", "cpu_each", "errors", "per_connection", "calls_per_mb",
-                 "calls_per_connection", "instructions_per_mb", "instructions_per_connection")
+                 "calls_per_connection", "instructions_per_mb", "instructions_per_connection",
+                 "enrol_p50", "enrol_p99", "start_seconds", "workload_kb")
         words += [f"{key} {figures[key]:.4g}" for key in shown if figures.get(key) is not None]
         if sample.get("noisy"):
             words.append(f"(noisy: others {sample['foreign']} cores, stolen {sample['stolen']})")

@@ -32,6 +32,18 @@ class ResultsTest(unittest.TestCase):
         self.assertEqual(self.results.ratio("a", "b", "stream1", "gbps"), 2.2)
         self.assertEqual(self.results.added("a", "stream1", "gbps", base="b"), 6)
 
+    def test_ratios_pair_repetitions(self):
+        results = Results(samples=[
+            sample("a", "ping", 1, p50=10), sample("b", "ping", 1, p50=10), sample("a", "ping", 2, p50=30),
+            sample("b", "ping", 2, p50=20), sample("a", "ping", 3, p50=8), sample("b", "ping", 3, p50=10),
+            sample("a", "ping", 4, p50=1),
+        ])
+        self.assertEqual(results.paired("a", "b", "ping", "p50"), [1, 1.5, 0.8])
+        self.assertEqual(results.paired_median("a", "b", "ping", "p50"), 1)
+        results.samples[3]["noisy"] = True
+        self.assertEqual(results.paired("a", "b", "ping", "p50"), [1, 0.8])
+        self.assertIsNone(results.paired_median("a", "c", "ping", "p50"))
+
     def test_what_was_not_measured_has_no_median(self):
         self.assertIsNone(self.results.median("a", "stream1", "rate"))
         self.assertIsNone(self.results.median("c", "stream1", "gbps"))
@@ -110,6 +122,7 @@ Requests/sec:  57012.30
         figures = steps.with_cpu({"operations": 1000}, {"node1": 0.001, "node2": 0.002})
         self.assertAlmostEqual(figures["cpu_each"], 3)
         self.assertEqual(steps.with_cpu({"gigabytes": 4}, {}), {"gigabytes": 4})
+        self.assertEqual(steps.with_cpu({"gigabytes": 4}, {}, 0, 2)["cpu_per_gb_everybody"], 0.5)
 
     def test_strace(self):
         total, by_name = counts.read_strace("""% time     seconds  usecs/call     calls    errors syscall
@@ -153,6 +166,14 @@ class PlanTest(unittest.TestCase):
         for order in orders:
             self.assertEqual({one.name for one in order}, {one.name for one in made})
             self.assertEqual([one.group for one in order], sorted((one.group for one in order), key=[ACROSS, LOCAL].index))
+
+    def test_what_one_adds_to_the_other_is_measured_of_those_two(self):
+        step = steps.named("connect")
+        self.assertEqual({one.name for one in peers.ALL if step.is_for(one)}, {"plain-local", *tables.OWN})
+        self.assertTrue(all(steps.named("ping").is_for(one) for one in peers.ALL))
+
+    def test_one_variant_alone_measures_enrolment(self):
+        self.assertEqual([one.name for one in peers.ALL if one.enrols], ["nodemesh-local"])
 
     def test_commands(self):
         stream, ping, http = (steps.named(name) for name in ("stream1", "requests", "http"))
@@ -268,6 +289,23 @@ class OutputTest(unittest.TestCase):
         # The worse node counts.
         self.assertEqual(lines["daemon at start, resident"], "MISSED")
         self.assertEqual(goals.missed(self.results), 3)
+
+    def test_goals_on_one_node(self):
+        results = Results(samples=[
+            sample("plain-local", "ping", p50=10), sample("nodemesh-local", "ping", p50=10.1),
+            sample("nodemesh-local-redirect", "ping", p50=9.5), sample("nodemesh-local-bystander", "ping", p50=10),
+            sample("plain-local", "connect", p50=50), sample("nodemesh-local", "connect", p50=60),
+            sample("nodemesh-local", "enrolment", enrol_p50=4, enrol_p99=9, workloads=50, start_seconds=1, workload_kb=8),
+        ])
+        lines = {goal.text: goal.line(results).split()[0] for goal in goals.ALL}
+        self.assertEqual(lines["on one node: 64 B ping-pong, of plain TCP's median"], "met")
+        self.assertEqual(lines["on one node: 64 B ping-pong from veth to veth, of plain TCP's median"], "MISSED")
+        self.assertEqual(lines["on one node: 64 B ping-pong of pods not enrolled, of plain TCP's median"], "met")
+        self.assertEqual(lines["on one node: a new connection, of plain TCP's median"], "MISSED")
+        self.assertEqual(lines["enrolling a workload, median"], "met")
+        text = tables.text(results)
+        self.assertIn("### On one node: nodemesh's ratios to plain TCP", text)
+        self.assertIn("### Enrolment", text)
 
     def test_tables(self):
         text = tables.text(self.results)

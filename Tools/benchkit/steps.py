@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .peer import ACROSS, LOCAL
 
-MEMORY, COUNTS = "memory", "counts"
+MEMORY, COUNTS, ENROLMENT = "memory", "counts", "enrolment"
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Step:
     groups: tuple = (ACROSS,)
     # Whether idle cores are kept from sleeping meanwhile.
     awake: bool = False
+    # Only of plain TCP and nodemesh, since it is about what one adds to the other.
+    own: bool = False
+
+    def is_for(self, peer):
+        return peer.group in self.groups and (not self.own or peer.family() in ("plain", "nodemesh"))
 
     def length(self, group, is_quick):
         return self.quick if is_quick else self.local if group == LOCAL else self.seconds
@@ -55,9 +60,14 @@ ALL = [
     Step("requests", "1 KB on 16 connections", "echo", 2, 0, 1, "ping", (16, 1024, "{seconds}")),
     Step("short", "new connection, 64 B each way, close; 32 at a time", "echo", 4, 2, 2, "short", (32, 64, "{seconds}"),
          BOTH),
+    Step("streams32", "32 streams", "stream", 3, 2, 2, "iperf3", ("-t", "{seconds}", "-P", 32), (LOCAL,), own=True),
+    Step("ping-1k", "1 KB ping-pong", "echo", 1, 1, 1, "ping", (1, 1024, "{seconds}"), (LOCAL,), own=True),
+    Step("ping-16k", "16 KB ping-pong", "echo", 1, 1, 1, "ping", (1, 16384, "{seconds}"), (LOCAL,), own=True),
+    Step("connect", "new connection, 1 B each way, close; one at a time", "echo", 1, 1, 1, "short", (1, 1, "{seconds}"),
+         (LOCAL,), own=True),
     Step("http", "HTTP/1.1 keep-alive, 1 KB, 32 connections", "http", 3, 0, 1, "wrk", ("-t1", "-c32", "-d{seconds}s")),
 ]
-NAMES = [step.name for step in ALL] + [MEMORY, COUNTS]
+NAMES = [step.name for step in ALL] + [MEMORY, COUNTS, ENROLMENT]
 
 
 def named(name):
@@ -99,13 +109,15 @@ def read_wrk(output):
     return figures
 
 
-def with_cpu(figures, cpu, user=0):
+def with_cpu(figures, cpu, user=0, everybody=None):
     """Adds the proxies' CPU time, {node: seconds}, for what was moved or done: seconds per GB, or µs for each.
 
-    `user` is what of it was spent in user space.
+    `user` is what of it was spent in user space; `everybody`: seconds that clients, servers and proxies used together.
     """
     per, amount, scale = ("cpu_per_gb", figures.get("gigabytes"), 1) if "gigabytes" in figures else (
         "cpu_each", figures.get("operations"), 1e6)
+    if amount and everybody is not None:
+        figures = {**figures, f"{per}_everybody": everybody * scale / amount}
     if not amount or not cpu:
         return figures
     parts = {f"{per}_{node}": used * scale / amount for node, used in cpu.items()}

@@ -6,12 +6,14 @@ Markdown, so that it can be read on a terminal and pasted into a document.
 
 import unicodedata
 
-from .results import divided, machine, short_number, spread
+from .results import divided, machine, short_number, spread, spread_of
 
 # What stands around the block that `insert` replaces.
 BEGIN, END = "<!-- performance: table and picture -->", "<!-- performance: end -->"
 ACROSS = ("plain", "nodemesh", "nodemesh-loops", "envoy-tcp", "envoy-connect", "haproxy", "nginx")
-LOCAL = ("plain-local", "nodemesh-local", "envoy-tcp-local", "haproxy-local", "haproxy-local-splice", "haproxy-local-1m",
+OWN = ("nodemesh-local", "nodemesh-local-redirect", "nodemesh-local-proxied", "nodemesh-local-outside",
+       "nodemesh-local-bystander")
+LOCAL = ("plain-local", *OWN, "envoy-tcp-local", "haproxy-local", "haproxy-local-splice", "haproxy-local-1m",
          "nginx-local")
 # Columns: (heading, figure, scale). A ratio is nodemesh's median by the peer's.
 PERCENTILES = tuple((f"{name} µs", figure, 1) for name, figure in
@@ -49,15 +51,49 @@ def tables(results):
         ("new connections", "short", RATE + PERCENTILES[:1] + PERCENTILES[2:3] + EACH[:1] + FAILED, "rate"),
     ):
         add(f"On one node, without TLS: {title}", LOCAL, step, columns, ratio)
+    out += same_node_tables(results)
+    out += enrolment_tables(results)
     out += memory_tables(results)
     out += count_tables(results)
     return out
 
 
+# What nodemesh's ways from pod to pod are compared with plain TCP in: (heading, step, figure).
+COMPARED = (
+    ("one stream", "stream1", "gbps"), ("32 streams", "streams32", "gbps"),
+    ("CPU per GB, all", "stream1", "cpu_per_gb_everybody"),
+    ("64 B p50", "ping", "p50"), ("p99", "ping", "p99"), ("1 KB p50", "ping-1k", "p50"), ("p99", "ping-1k", "p99"),
+    ("16 KB p50", "ping-16k", "p50"), ("p99", "ping-16k", "p99"), ("new connection p50", "connect", "p50"),
+    ("32 at a time, rate", "short", "rate"),
+)
+
+
+def same_node_tables(results):
+    """Ratios to plain TCP over the same links, repetition by repetition."""
+    rows = [["", *(heading for heading, _, _ in COMPARED)]]
+    for peer in OWN:
+        pairs = [results.paired(peer, "plain-local", step, figure) for _, step, figure in COMPARED]
+        if any(pairs):
+            rows.append([title_of(results, peer), *(spread_of(values) if values else "-" for values in pairs)])
+    return [("On one node: nodemesh's ratios to plain TCP over the same links", aligned(rows))] if len(rows) > 1 else []
+
+
+def enrolment_tables(results):
+    columns = (("workloads", "workloads"), ("enrolling one, p50 ms", "enrol_p50"), ("p99 ms", "enrol_p99"),
+               ("daemon's start with all, s", "start_seconds"), ("anonymous memory of each, KB", "workload_kb"))
+    rows = [["", *(heading for heading, _ in columns)]]
+    for peer in OWN:
+        if results.of(peer, "enrolment"):
+            rows.append([title_of(results, peer), *(spread(results, peer, "enrolment", figure) for _, figure in columns)])
+    return [("Enrolment", aligned(rows))] if len(rows) > 1 else []
+
+
 def rows_of(results, peers, step, columns, ratio, added):
-    rows = [["", *(heading for heading, _, _ in columns), *([f"nodemesh's {ratio_name(ratio)}"] if ratio else []),
+    whose = "proxied nodemesh's" if peers is LOCAL else "nodemesh's"
+    rows = [["", *(heading for heading, _, _ in columns), *([f"{whose} {ratio_name(ratio)}"] if ratio else []),
              *(f"{figure} added µs" for figure in added)]]
-    own = "nodemesh-local" if peers is LOCAL else "nodemesh"
+    # One proxy with another.
+    own = "nodemesh-local-proxied" if peers is LOCAL else "nodemesh"
     base = "plain-local" if peers is LOCAL else "plain"
     for peer in peers:
         if not results.of(peer, step):

@@ -2,7 +2,7 @@
 """The two nodes and their pods, each a network namespace, and the processes in them.
 
     client ──veth── node1 ══veth══ node2 ──veth── server
-    local  ──veth── node1
+    local  ──veth── node1    (and spare, which has a link and nothing to do)
 
 Everything carries the benchmark's name: namespaces nmbench-…, the cgroup nodemesh-bench, bpffs pins of the instances
 nmbench-…, and the directory /run/nodemesh-bench. So `down` finds all of it by name, also what a killed run left, and
@@ -27,16 +27,17 @@ RUN = Path("/run/nodemesh-bench")
 LOCK = Path("/run/lock/nodemesh-bench.lock")
 
 NODES = ("node1", "node2")
-PODS = ("client", "server", "local")
+PODS = ("client", "server", "local", "spare")
 ADDRESS = {
     "node1": "10.210.0.1",
     "node2": "10.210.0.2",
     "client": "10.211.1.1",
     "local": "10.211.1.2",
+    "spare": "10.211.1.3",
     "server": "10.211.2.1",
 }
 POD_PREFIX = "10.211.0.0/16"
-NODE_OF = {"client": "node1", "local": "node1", "server": "node2"}
+NODE_OF = {"client": "node1", "local": "node1", "spare": "node1", "server": "node2"}
 # What the pods serve.
 PORTS = {"stream": 5201, "echo": 7001, "http": 8080}
 # The proxies' ports for a service: on node 1 for the client, and on node 2 for node 1.
