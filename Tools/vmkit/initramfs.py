@@ -51,6 +51,7 @@ ip link set lo mtu "$(cat /vm/mtu)"
 ip link set lo up
 ulimit -n 65536
 . /vm/environment
+echo "<1>vm: begin" >/dev/kmsg
 exec </dev/ttyS0 >/dev/ttyS0 2>&1
 if [ -n "$VM_TERMINAL" ]; then
     stty sane

@@ -21,6 +21,7 @@ TROUBLE = re.compile(
 )
 # What it says about the machine it finds itself in.
 HARMLESS = re.compile(r"Spectre|MDS|TAA|MMIO Stale|RETBleed|x86/|unsupported|ITS:|TSA:|Unknown kernel command line")
+BEGIN = re.compile(r"vm: begin")
 STATUS = re.compile(r"vm: status (\d+)")
 LINES_SHOWN = 60
 
@@ -36,7 +37,7 @@ class Machine:
         self.command = [
             "qemu-system-x86_64", "-accel", accelerators[accelerator], "-cpu", cpu, "-smp", str(cpus),
             "-m", str(memory), "-kernel", str(kernel.image), "-initrd", str(initramfs),
-            "-append", f"console=ttyS1 loglevel=6 panic=-1 rdinit=/init {append}",
+            "-append", f"console=ttyS1 loglevel=6 panic=-1 rdinit=/init no_timer_check {append}",
             "-nodefaults", "-vga", "none", "-display", "none", "-monitor", "none", "-no-reboot",
             "-chardev", "stdio,id=terminal,signal=off", "-serial", "chardev:terminal",
             "-serial", f"file:{self.console}",
@@ -65,11 +66,14 @@ class Machine:
             timer.start()
         out = sys.stdout.fileno() if output is None else output
         try:
-            if terminal:
-                threading.Thread(target=self.type, args=(machine,), daemon=True).start()
+            is_typing = not terminal
             with _Keyboard(terminal):
                 while data := os.read(machine.stdout.fileno(), 65536):
                     write_all(out, data)
+                    if not is_typing:
+                        # What is typed before somebody reads is lost; a shell says something first.
+                        is_typing = True
+                        threading.Thread(target=self.type, args=(machine,), daemon=True).start()
             machine.wait()
         finally:
             if timer:
@@ -103,10 +107,18 @@ class Machine:
         """Everything that the kernel said."""
         return self.console.read_text(errors="replace").replace("\r\n", "\n")
 
+    def began(self):
+        """Whether it came as far as the command."""
+        return bool(BEGIN.search(self.said()))
+
     def trouble(self):
-        """What the kernel complained about, with what it said next; empty when it did not."""
+        """What the kernel complained about, with what it said next; empty when it did not.
+
+        Not what it said before the command: how a kernel likes the time that an emulator keeps is not the matter here.
+        """
         lines = self.said().splitlines()
-        for number, line in enumerate(lines):
+        start = next((number for number, line in enumerate(lines) if BEGIN.search(line)), len(lines))
+        for number, line in list(enumerate(lines))[start:]:
             if TROUBLE.search(line) and not HARMLESS.search(line):
                 return "\n".join(lines[max(0, number - 2):number + LINES_SHOWN])
         return ""
