@@ -104,8 +104,8 @@ let package = Package(
             name: "MeshAgent",
             dependencies: [
                 "MeshModel", "MeshAPI", "MeshLinux", "MeshSteering", "MeshTunnel", "MeshProxy", "MeshIdentity",
-                "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", "MeshResources", log, lifecycle, signals, hummingbird, grpc,
-                grpcTransport, grpcProtobuf, protobuf, nio, nioTLS, x509, yams,
+                "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", "MeshResources", log, lifecycle, signals,
+                hummingbird, grpc, grpcTransport, grpcProtobuf, protobuf, nio, nioTLS, x509, yams,
             ],
             swiftSettings: settings),
         .target(

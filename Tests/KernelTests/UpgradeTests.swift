@@ -138,7 +138,7 @@ extension KernelTests {
                 #expect(origins.memoryBytes > 100_000)
                 #expect(status.maps.first { $0.name == "nm_counters" }?.entries == nil)
 
-                _ = try systemCall("rmdir") { rmdir(sandbox.workload.path) }
+                try removeCgroup(sandbox.workload.path)
                 let dead = try sandbox.steering.status().links.filter { !$0.isAttached }.map(\.hook)
                 #expect(dead.contains("cgroup/connect4") && !dead.contains("sk_lookup"))
             }
