@@ -147,6 +147,48 @@ struct HostNetwork {
         #expect(try self.lab.accessLog("n1", since: mark).allSatisfy { !$0.destination.hasSuffix(":7300") })
     }
 
+    @Test("a workload that leaves takes its ports along, and the others of the host stay")
+    func leaving() throws {
+        try self.lab.apply(Self.strict)
+        defer { try? self.lab.delete(Self.strict) }
+        _ = try eventually("STRICT", { try self.dial("n2", Self.addresses[0], 7200)?.told.name ?? "refused" }) {
+            $0 == "refused"
+        }
+        try self.lab.run("unenrol", "web")
+        for place in Self.addresses {
+            // It is a process of the host like any other now, and its neighbour is what it was.
+            #expect(try self.dial("n2", place, 7200)?.told.name == "web")
+            #expect(try self.dial("n2", place, 7201) == nil)
+            #expect(try self.dial("alice", place, 7201)?.told.name == "api")
+        }
+        try self.lab.run("enrol", "web")
+        for place in Self.addresses {
+            let found = try eventually("web at \(place)", { try self.dial("alice", place, 7200)?.told.name ?? "-" }) {
+                $0 == "web"
+            }
+            #expect(found == "web")
+            #expect(try self.dial("n2", place, 7200) == nil)
+        }
+    }
+
+    @Test("a restarted daemon knows whose ports are whose")
+    func restart() throws {
+        try self.lab.apply(Self.strict)
+        defer { try? self.lab.delete(Self.strict) }
+        try self.lab.run("restart", "n1")
+        for (name, port) in [("web", 7200), ("api", 7201)] {
+            for place in Self.addresses {
+                _ = try eventually("\(name) at \(place)", { try self.dial("alice", place, port)?.told.name ?? "-" }) {
+                    $0 == name
+                }
+                #expect(try self.dial("n2", place, port) == nil)
+            }
+            let mark = try self.lab.accessLogMark("n1")
+            #expect(try self.dial("box", Self.addresses[0], port)?.told.name == name)
+            #expect(try self.entry("n1", mark, to: port).ends == "shop/box shop/\(name)")
+        }
+    }
+
     /// Dials from the cgroup that the node's configuration names for probes.
     private func probe(_ host: String, _ port: Int) throws -> Answer? {
         let node = try self.lab.layout().node("n1")
