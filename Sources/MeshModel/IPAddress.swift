@@ -41,6 +41,12 @@ package struct IPAddress: Hashable, Sendable {
         return self.high == 0 && self.low == 1
     }
 
+    /// 169.254.0.0/16 (RFC 3927) or fe80::/10 (RFC 4291 §2.5.6).
+    package var isLinkLocal: Bool {
+        if let value = self.ipv4 { return value >> 16 == 0xa9fe }
+        return self.high >> 54 == 0xfe80 >> 6
+    }
+
     /// 0.0.0.0 or `::`.
     package var isUnspecified: Bool { self.high == 0 && (self.low == 0 || self.low == 0xffff_0000_0000) }
 

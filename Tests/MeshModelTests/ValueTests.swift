@@ -18,6 +18,13 @@ import Testing
         #expect(IPAddress(text) == nil)
     }
 
+    @Test func linkLocalAddressesAreTold() throws {
+        for text in ["169.254.0.0", "169.254.255.255", "fe80::1", "febf::1"] { #expect(try ip(text).isLinkLocal) }
+        for text in ["169.253.255.255", "169.255.0.0", "fe00::1", "fec0::1", "::1"] {
+            #expect(try !ip(text).isLinkLocal)
+        }
+    }
+
     @Test func mappedAddressesAreIPv4() {
         #expect(IPAddress("::ffff:10.0.0.1")?.description == "10.0.0.1")
         #expect(IPAddress("::ffff:10.0.0.1") == IPAddress("10.0.0.1"))

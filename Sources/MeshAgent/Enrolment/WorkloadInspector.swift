@@ -144,9 +144,9 @@ package struct HostInspector: WorkloadInspector {
         } catch {
             throw EnrolmentError(.kernel, "the addresses of the network namespace cannot be read: \(error)")
         }
-        // fe80::/10 means something only on its own link.
+        // Link-local ones mean something only on their own link.
         let addresses = found.filter { !$0.isLoopback && $0.isUp }.compactMap { IPAddress(bytes: $0.bytes) }
-            .filter { !$0.isLoopback && $0.high >> 54 != 0xfe80 >> 6 }
+            .filter { !$0.isLoopback && !$0.isLinkLocal }
         guard !addresses.isEmpty else {
             throw EnrolmentError(
                 .invalid, "the network namespace has no address on an interface that is up; give its addresses")
