@@ -74,7 +74,7 @@ def enrol(world, number):
     name = f"{NAME}-{number}"
     body = json.dumps({
         "namespace": "bench", "name": name, "serviceAccount": "many", "labels": {},
-        "cgroup": str(world.cgroup_of(name)), "networkNamespace": str(kernel.NETNS / (PREFIX + name)),
+        "cgroup": str(world.cgroup_of(name)), "networkNamespace": str(kernel.NETNS / (PREFIX + name)), "addresses": [address(number)],
     })
     began = time.monotonic()
     ask("POST", "/v1/workloads", body)
