@@ -60,6 +60,7 @@ struct AgentParts: Sendable {
                 if record.wire == .local { relay.service?.tell(.proxied(record)) }
             },
             onClosed: { if !canarySlot.noticed($0) { telemetry.closed($0) } })
+        hooks.directServers = { relay.service?.path.shares.servers($0, $1) ?? [] }
         hooks.portOwner = { steering.portOwner($0, $1) }
         let proxy = Proxy(
             configuration: Self.proxyConfiguration(configuration, loops: loops), hooks: hooks, logger: logger)

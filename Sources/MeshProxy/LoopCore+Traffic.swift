@@ -13,9 +13,12 @@ extension LoopCore {
         let tried = connection.setup?.tried ?? []
         self.leaveEndpoint(connection)
         connection.setup?.isOtherFamily = false
+        let direct = tried.isEmpty ? self.directServers(of: connection) : []
         let result = view.snapshot.resolve(connection.record.destination) { set in
             let service = self.bound(set)
-            guard let index = service.choose(excluding: tried, now: self.now, &self.random) else { return nil }
+            var choice = direct.isEmpty ? nil : service.choose(excluding: direct, now: self.now, &self.random)
+            if choice == nil { choice = service.choose(excluding: tried, now: self.now, &self.random) }
+            guard let index = choice else { return nil }
             let endpoint = service.endpoints[index]
             endpoint.began()
             connection.traffic.endpoint = endpoint
@@ -30,6 +33,13 @@ extension LoopCore {
         connection.setup?.isOtherFamily = true
         route.address = other
         return .success(route)
+    }
+
+    private func directServers(of connection: Connection) -> Set<WorkloadID> {
+        guard let hook = self.settings.hooks.directServers, let source = connection.workload,
+            case .capturedOutbound = connection.machine.origin
+        else { return [] }
+        return hook(source.key, connection.record.destination)
     }
 
     /// A service has addresses of both families whatever its applications listen on: where one refuses the workload's

@@ -13,6 +13,9 @@ package struct ProxyHooks: Sendable {
     /// The key of the workload that listens on a port of a namespace that several share; nil: none does. Without this
     /// hook the view's word counts.
     package var portOwner: (@Sendable (_ namespaceCookie: UInt64, _ port: UInt16) -> UInt32?)?
+    /// Servers that connections of a workload to a service's address reach past the proxy: those that come to it anyway
+    /// are the share of the others. Without this hook there are none.
+    package var directServers: (@Sendable (_ workload: UInt32, _ destination: SocketAddress) -> Set<WorkloadID>)?
     /// Where the client of a socket accepted by an inbound listener wanted to go; nil, the usual case: the socket's own
     /// address says it.
     package var inboundDestination: (@Sendable (_ socket: CInt) -> SocketAddress?)?

@@ -56,7 +56,9 @@ extension LocalPath {
         self.reports.closed(record)
         if isFailure, let source = record.source {
             let course = Course(source: source, dialled: connection.dialled)
-            self.heldUntil[course] = Clock.monotonic + Self.holdOff
+            let failures = self.failures[course, default: 0]
+            self.failures[course] = min(failures + 1, 5)
+            self.heldUntil[course] = Clock.monotonic + (Self.holdOff << UInt64(failures))
             if self.courses[course] != nil { self.write(course, []) }
         }
     }
@@ -66,6 +68,9 @@ extension LocalPath {
         let record = self.record(of: connection)
         self.flows[connection.id] = Open(connection: connection, record: record, judged: self.generation)
         self.reports.opened(record)
+        if let source = record.source, !self.failures.isEmpty {
+            self.failures[Course(source: source, dialled: connection.dialled)] = nil
+        }
         self.judge(connection.id)
     }
 
@@ -175,6 +180,7 @@ extension LocalPath {
         let now = Clock.monotonic
         self.departing = self.departing.filter { now - $0.value.at < Self.farewell }
         self.heldUntil = self.heldUntil.filter { $0.value > now }
+        if self.failures.count > Self.maxCourses { self.failures = [:] }
         if Set(self.reports.ejections().map(\.address)) != self.ejections { self.replan() }
         for (id, open) in self.flows where open.judged != self.generation { self.judge(id) }
     }

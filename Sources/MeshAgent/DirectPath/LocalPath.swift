@@ -58,7 +58,7 @@ package actor LocalPath {
 
     /// Verdicts kept at one time; the kernel's map has as many.
     static let maxCourses = 16_384
-    /// After a direct connect failed, the proxy, which knows other endpoints, gets the next ones.
+    /// After a direct connect failed, the proxy, which knows other endpoints, gets the next ones; twice as long each time.
     static let holdOff = UInt64(10_000_000_000)
     /// How long a path that was tried counts as open, and as closed.
     static let openAge = UInt64(60_000_000_000)
@@ -66,6 +66,8 @@ package actor LocalPath {
     static let farewell = UInt64(3_000_000_000)
     static let closedAge = UInt64(20_000_000_000)
 
+    /// For the proxy.
+    nonisolated let shares = DirectShares()
     let steering: Steering
     let reports: Reports
     let logger: Logger
@@ -87,6 +89,8 @@ package actor LocalPath {
     var generation: UInt32
     var courses: [Course: [DirectVerdict.Target]] = [:]
     var heldUntil: [Course: UInt64] = [:]
+    /// Direct connects that failed since one went well.
+    var failures: [Course: Int] = [:]
     var paths: [Pair: (isOpen: Bool, at: UInt64)] = [:]
     var trying: Set<Pair> = []
     var ejections: Set<SocketAddress> = []
@@ -132,6 +136,8 @@ package actor LocalPath {
         self.locals = Dictionary(
             workloads.map { ($0.end.id, Local(end: $0.end, namespace: $0.namespace)) }, uniquingKeysWith: { $1 })
         self.knowsWorkloads = true
+        // Those of workloads that are long gone.
+        if self.names.count > Self.maxCourses { self.names = [:] }
         for local in self.locals.values { self.names[local.end.key] = local.end.id }
         let cookies = Set(self.locals.values.map(\.end.namespaceCookie))
         self.paths = self.paths.filter { cookies.contains($0.key.source) && cookies.contains($0.key.target) }
@@ -149,7 +155,10 @@ package actor LocalPath {
 
     /// The proxy has just carried a connection between two workloads of this node.
     package func proxied(_ record: ConnectionRecord) {
-        guard record.wire == .local, let source = record.source else { return }
+        // A server that listens on the other family only is the proxy's business.
+        guard record.wire == .local, let source = record.source,
+            record.upstream?.ip.isIPv4 == record.destination.ip.isIPv4
+        else { return }
         let course = Course(source: source, dialled: record.destination)
         if let until = self.heldUntil[course] {
             if until > Clock.monotonic { return }
@@ -185,9 +194,16 @@ package actor LocalPath {
 
     func write(_ course: Course, _ targets: [DirectVerdict.Target]) {
         guard let key = self.locals[course.source]?.end.key else {
+            if let key = self.names.first(where: { $0.value == course.source })?.key {
+                self.shares.set(key, course.dialled, [])
+            }
             self.courses[course] = nil
             return
         }
+        let given = targets.reduce(0) { $0 + $1.share }
+        self.shares.set(
+            key, course.dialled,
+            given < DirectVerdict.shares ? Set(targets.compactMap { self.names[$0.key] }) : [])
         do throws(SteeringError) {
             try self.steering.setVerdict(
                 source: key, destination: course.dialled,
