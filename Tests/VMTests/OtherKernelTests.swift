@@ -11,7 +11,7 @@ import Testing
         "IntegrationTests.TwoNodes/Policy/(denyWins|strict)\\(",
         "IntegrationTests.TwoNodes/Programs/(curl|sameNode|keepAlive)",
         "IntegrationTests.TwoNodes/Telemetry/(wire|accessLog)",
-        "IntegrationTests.Lifecycle/(clientDaemonKilled|serverDaemonKilled|cgroupVanishes|namespaceVanishes)",
+        "IntegrationTests.Lifecycle/(clientDaemonKilled|serverDaemonKilled)",
     ]
 
     @Test(arguments: try await VirtualMachine.kernels())
