@@ -7,8 +7,11 @@
 #include "addr.h"
 #include "nodemesh_abi.h"
 
-static __always_inline int nm_is_self(const struct nm_workload *workload, const __u32 ip[4])
+/* Not inlined: what the verifier learns of the list here would multiply the paths of the caller. */
+static __noinline int nm_is_self(const struct nm_workload *workload, const __u32 ip[4])
 {
+	if (!workload || !ip)
+		return 0;
 	for (__u32 i = 0; i < NM_OWN_ADDRESSES; i++) {
 		if (i >= workload->own_count)
 			break;
