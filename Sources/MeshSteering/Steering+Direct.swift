@@ -100,14 +100,6 @@ extension Steering {
         return Int(truncatingIfNeeded: totals?.direct_open ?? 0)
     }
 
-    /// Corrects the count.
-    package func setDirectOpen(_ count: Int) throws(SteeringError) {
-        try self.directly("totals") { () throws(SystemError) in
-            try BPF.update(
-                map: self.maps[.totals], key: UInt32(0), value: nm_totals(direct_open: UInt64(max(0, count))))
-        }
-    }
-
     /// A server: the programs count its open direct connections.
     package struct Load: Hashable, Sendable {
         package let key: UInt32
@@ -124,15 +116,6 @@ extension Steering {
             let pairs = try BPF.entries(map: self.maps[.loads], key: nm_load_key(), value: UInt64(0))
                 .map { (Load(key: $0.key.key, port: $0.key.port), Int(truncatingIfNeeded: $0.value)) }
             return Dictionary(pairs, uniquingKeysWith: { $1 })
-        }
-    }
-
-    /// Corrects a count that went wrong, or forgets it (nil).
-    package func setLoad(_ load: Load, _ count: Int?) throws(SteeringError) {
-        try self.directly("loads") { () throws(SystemError) in
-            let key = nm_load_key(key: load.key, port: load.port, pad: 0)
-            guard let count else { return try BPF.delete(map: self.maps[.loads], key: key) }
-            try BPF.update(map: self.maps[.loads], key: key, value: UInt64(max(0, count)))
         }
     }
 

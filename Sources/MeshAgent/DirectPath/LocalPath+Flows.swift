@@ -148,6 +148,17 @@ extension LocalPath {
         for (flow, open) in self.flows where open.record.source == id || open.record.destinationWorkload == id {
             self.end(flow, .workloadGone, "workload \(id) was unenrolled")
         }
+        self.endConnecting(of: id)
+    }
+
+    /// Ends what a workload is just connecting directly: its programs, which clear up after it, are about to go.
+    private func endConnecting(of id: WorkloadID) {
+        guard let namespace = self.departing[id]?.namespace, let present = try? self.steering.directFlows(),
+            let diagnostics = try? SocketDiagnostics(in: namespace)
+        else { return }
+        for flow in present where flow.isVerdict && !flow.isEstablished && self.names[flow.source] == id {
+            _ = try? diagnostics.destroy(local: .init(flow.client), remote: .init(flow.server), cookie: flow.cookie)
+        }
     }
 
     private func end(_ id: DirectConnection.ID, _ reason: CloseReason, _ detail: String) {

@@ -122,6 +122,8 @@ package actor LocalPath {
         steering.detachRedirects()
         try steering.setDirectPath(isOn: isOn, generation: self.generation)
         try steering.removeVerdicts()
+        // Probes of paths that the last run did not finish.
+        for flow in try steering.directFlows() where !flow.isVerdict && flow.cookie == 0 { try steering.forget(flow) }
     }
 
     func nextID() -> UInt64 {
