@@ -40,7 +40,7 @@ extension WorkloadResource {
         }
         object.refuse(
             "cgroup", "unit", "networkNamespace", "whenGone", "failMode", "exclude", "originalDestination",
-            "accelerate", "template", "ports",
+            "template", "ports",
             because: "belongs in an enrolment file: the node that runs the workload enrols it")
     }
 
@@ -54,7 +54,6 @@ extension WorkloadResource {
         enrolment.networkNamespace = object.optional("networkNamespace")?.string(NameRules.absolutePath)
         enrolment.whenGone = Self.choice(object.optional("whenGone"), "wait", "forget")
         enrolment.failMode = Self.choice(object.optional("failMode"), "closed", "open")
-        enrolment.accelerate = Self.choice(object.optional("accelerate"), "sockmap")
         enrolment.originalDestination = object.optional("originalDestination")?.boolean
         if let exclude = object.optional("exclude")?.object {
             enrolment.excludePorts = Self.ports(exclude.optional("ports"))

@@ -212,24 +212,22 @@ import Testing
         request.excludedInboundPorts = [22]
         request.excludedPrefixes = ["10.0.0.0/8"]
         request.answersOriginalDestination = true
-        request.accelerate = "sockmap"
         _ = try await fixture.registry.enrol(request)
         let options = try #require(fixture.plane.options("shop/web"))
         #expect(options.failsOpen == true)
         #expect(options.excludedOutboundPorts == [53])
         #expect(options.excludedInboundPorts == [22])
         #expect(options.excludedPrefixes.map(\.description) == ["10.0.0.0/8"])
-        #expect(options.answersOriginalDestination && options.isAccelerated)
+        #expect(options.answersOriginalDestination)
     }
 
-    @Test(arguments: ["failMode", "whenGone", "accelerate", "prefix", "port"])
+    @Test(arguments: ["failMode", "whenGone", "prefix", "port"])
     func wrongOptionsAreRefused(_ what: String) async throws {
         let fixture = try await Fixture.started()
         var request = EnrolRequest.named("web")
         switch what {
         case "failMode": request.failMode = "ajar"
         case "whenGone": request.whenGone = "maybe"
-        case "accelerate": request.accelerate = "warp"
         case "prefix": request.excludedPrefixes = ["10.0.0.0/33"]
         default: request.excludedOutboundPorts = [0]
         }

@@ -45,7 +45,6 @@ import Testing
             whenGone: forget
             failMode: open
             originalDestination: true
-            accelerate: sockmap
             exclude: {ports: [53], inboundPorts: [9100, 22], prefixes: [10.9.0.0/16, "fd00::/8"]}
             """,
             usage: .enrolment)
@@ -56,7 +55,6 @@ import Testing
         #expect(enrolment.whenGone == "forget")
         #expect(enrolment.failMode == "open")
         #expect(enrolment.originalDestination == true)
-        #expect(enrolment.accelerate == "sockmap")
         #expect(enrolment.excludePorts == [53])
         #expect(enrolment.excludeInboundPorts == [9100, 22])
         #expect(enrolment.excludePrefixes == ["10.9.0.0/16", "fd00::/8"])
@@ -107,7 +105,6 @@ import Testing
         ("cgroup: /a\nweight: 0", "spec.weight", "from 1"),
         ("cgroup: /a\nwhenGone: never", "spec.whenGone", "wait or forget"),
         ("cgroup: /a\nfailMode: maybe", "spec.failMode", "closed or open"),
-        ("cgroup: /a\naccelerate: warp", "spec.accelerate", "sockmap"),
         ("cgroup: /a\nexclude: {port: [1]}", "spec.exclude.port", "unknown field"),
         ("cgroup: /a\nexclude: {prefixes: [10.0.0.0/33]}", "spec.exclude.prefixes[0]", "CIDR"),
         ("cgroup: /a\ntemplate: {name: a}", "spec.template.pattern", "is required"),

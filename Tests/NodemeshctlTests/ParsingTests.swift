@@ -37,7 +37,7 @@ struct ParsingTests {
             WorkloadEnroll.self,
             "workload enroll --unit redis.service --exclude-port 53 --exclude-port 123 --exclude-inbound-port 22 "
                 + "--exclude-cidr 10.1.0.0/16 --exclude-cidr fd00::/8 --fail-mode open --original-dst "
-                + "--accelerate sockmap --when-gone forget")
+                + "--when-gone forget")
         #expect(verb.target.unit == "redis.service")
         #expect(verb.whenGone == .forget)
         var request = EnrolRequest(namespace: "a", name: "b", serviceAccount: "c", labels: [:], cgroup: "/d")
@@ -47,7 +47,6 @@ struct ParsingTests {
         #expect(request.excludedPrefixes == ["10.1.0.0/16", "fd00::/8"])
         #expect(request.failMode == "open")
         #expect(request.answersOriginalDestination == true)
-        #expect(request.accelerate == "sockmap")
         let template = try self.parse(
             WorkloadEnroll.self,
             "workload enroll --template --cgroup apps.slice --name-pattern app-(?<name>.+) --label app=$name "
@@ -130,7 +129,7 @@ struct ParsingTests {
         "workload enroll --template --cgroup x --when-gone wait", "workload enroll --pid 1 --name a --no-guard",
         "workload enroll --pid 1 --name web --exclude-port 0", "workload enroll --pid 1 --name web --exclude-cidr x",
         "workload enroll --pid 1 --name web --fail-mode ajar", "workload enroll --pid 1 --name web --when-gone maybe",
-        "workload enroll --pid 1 --name web --accelerate warp", "workload unenroll",
+        "workload unenroll",
         "workload unenroll a/b --template c",
         "workload list --templates --all", "events --reason nonsense", "events --since soon", "events -f -o yaml",
     ])

@@ -78,8 +78,7 @@ package struct EnrolmentFiles: Sendable {
             excludedOutboundPorts: enrolment.excludePorts.isEmpty ? nil : enrolment.excludePorts,
             excludedInboundPorts: enrolment.excludeInboundPorts.isEmpty ? nil : enrolment.excludeInboundPorts,
             excludedPrefixes: enrolment.excludePrefixes.isEmpty ? nil : enrolment.excludePrefixes,
-            failMode: enrolment.failMode, answersOriginalDestination: enrolment.originalDestination,
-            accelerate: enrolment.accelerate)
+            failMode: enrolment.failMode, answersOriginalDestination: enrolment.originalDestination)
         guard let template = enrolment.template else {
             _ = try RequestCheck.check(request)
             if let first = self.workloads.first(where: {

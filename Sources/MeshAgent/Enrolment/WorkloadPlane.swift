@@ -13,7 +13,6 @@ package struct SteeringOptions: Sendable, Hashable {
     package var excludedOutboundPorts: [UInt16] = []
     package var excludedInboundPorts: [UInt16] = []
     package var answersOriginalDestination = false
-    package var isAccelerated = false
     /// A cgroup above it refuses what is not enrolled.
     package var isGuarded = false
 

@@ -357,6 +357,5 @@ extension SteeringOptions {
         self.excludedOutboundPorts = request.excludedOutboundPorts ?? []
         self.excludedInboundPorts = request.excludedInboundPorts ?? []
         self.answersOriginalDestination = request.answersOriginalDestination ?? false
-        self.isAccelerated = request.accelerate != nil
     }
 }

@@ -34,12 +34,6 @@ package struct SteeringOptions: ParsableArguments {
         help: "Answer SO_ORIGINAL_DST on captured connections; slows each getsockopt(2) a little. (default: no answer)")
     package var originalDst = false
 
-    @Option(
-        help: ArgumentHelp(
-            "sockmap: faster on this node, with both workloads' consent; breaks programs that need back-pressure, see "
-                + "the README. (default: off)", valueName: "sockmap"))
-    package var accelerate: Acceleration?
-
     package init() {}
 
     func fill(_ request: inout EnrolRequest) {
@@ -48,10 +42,7 @@ package struct SteeringOptions: ParsableArguments {
         request.excludedPrefixes = self.excludeCidr.isEmpty ? nil : self.excludeCidr.map(\.description)
         request.failMode = self.failMode?.rawValue
         request.answersOriginalDestination = self.originalDst ? true : nil
-        request.accelerate = self.accelerate?.rawValue
     }
 
     package enum FailMode: String, ExpressibleByArgument, CaseIterable, Sendable { case closed, open }
-
-    package enum Acceleration: String, ExpressibleByArgument, CaseIterable, Sendable { case sockmap }
 }
