@@ -28,31 +28,41 @@ extension Steering {
 
     /// Makes a workload the owner of a port on which one of its sockets was found listening.
     package func setPort(_ port: UInt16, of netnsCookie: UInt64, _ key: UInt32) throws(SteeringError) {
-        try self.changePort(port) { () throws(SystemError) in
+        try self.changePort(port) { isOnly throws(SystemError) in
             let map = self.maps[.ports]
             let portKey = nm_port_key(netns: netnsCookie, port: port, pad: 0, pad2: 0)
             let known = try BPF.lookup(map: map, key: portKey, empty: nm_port())
             let seen = known?.workload == key ? known?.listeners ?? 0 : 0
-            try BPF.update(
-                map: map, key: portKey, value: nm_port(workload: key, listeners: seen | UInt32(NM_PORT_FOUND)))
-            try self.setLost(port, false)
+            do throws(SystemError) {
+                try BPF.update(
+                    map: map, key: portKey, value: nm_port(workload: key, listeners: seen | UInt32(NM_PORT_FOUND)))
+            } catch {
+                // Closed rather than unsteered.
+                try self.setLost(port, true)
+                throw error
+            }
+            if isOnly { try self.setLost(port, false) }
         }
     }
 
     /// Gives up a port on which no enrolled workload listens any more.
     package func removePort(_ port: UInt16, of netnsCookie: UInt64) throws(SteeringError) {
-        try self.changePort(port) { () throws(SystemError) in
+        try self.changePort(port) { isOnly throws(SystemError) in
             try BPF.delete(
                 map: self.maps[.ports], key: nm_port_key(netns: netnsCookie, port: port, pad: 0, pad2: 0))
-            try self.setLost(port, false)
+            if isOnly { try self.setLost(port, false) }
         }
     }
 
-    private func changePort(_ port: UInt16, _ body: () throws(SystemError) -> Void) throws(SteeringError) {
+    /// - Parameter body: learns whether there is no second shared namespace, of which nm_lost_ports might tell.
+    private func changePort(
+        _ port: UInt16, _ body: (_ isOnly: Bool) throws(SystemError) -> Void
+    ) throws(SteeringError) {
         // The lock keeps two changes of one word of nm_lost_ports apart.
-        try self.state.withLock { _ throws(SteeringError) in
+        try self.state.withLock { state throws(SteeringError) in
+            let namespaces = Set(state.enrolled.values.filter(\.isShared).map(\.cookie))
             do throws(SystemError) {
-                try body()
+                try body(namespaces.count <= 1)
             } catch {
                 throw SteeringError(
                     error.errno == E2BIG ? .capacity : .system,
