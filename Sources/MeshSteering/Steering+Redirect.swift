@@ -17,7 +17,8 @@ extension Steering {
         var options = Self.options(instance: self.configuration.instance)
         options.prog_fd = program.raw
         options.flags = UInt32(BPF_TC_F_REPLACE.rawValue)
-        let attached = bpf_tc_attach(&hook, &options)
+        // Its descriptor must not be closed before.
+        let attached = withExtendedLifetime(program) { bpf_tc_attach(&hook, &options) }
         if attached != 0 { throw Self.failure(interface, attached) }
     }
 
