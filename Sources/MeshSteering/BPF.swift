@@ -10,6 +10,13 @@ enum BPF {
         return result
     }
 
+    /// The size that libbpf is told of an options structure, up to the end of its last field.
+    ///
+    /// libbpf refuses structures with anything but zeros behind that, and Swift copies fields, not the padding.
+    static func size<Options, Field>(through last: KeyPath<Options, Field>) -> Int {
+        (MemoryLayout<Options>.offset(of: last) ?? 0) + MemoryLayout<Field>.size
+    }
+
     static func pin(_ fd: CInt, at path: String) throws(SystemError) {
         _ = try Self.check("bpf(OBJ_PIN)", bpf_obj_pin(fd, path))
     }
@@ -168,7 +175,7 @@ enum BPF {
         var values = [Value](repeating: emptyValue, count: batch)
         var found: [(key: Key, value: Value)] = []
         var options = bpf_map_batch_opts()
-        options.sz = MemoryLayout<bpf_map_batch_opts>.size
+        options.sz = Self.size(through: \bpf_map_batch_opts.flags)
         // Where to go on: a bucket's number, in no more bytes than a key has.
         var position = [UInt8](repeating: 0, count: max(8, MemoryLayout<Key>.size))
         var isFirst = true

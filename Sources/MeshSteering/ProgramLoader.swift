@@ -102,7 +102,7 @@ enum ProgramLoader {
         let object = embedded.name.withCString { name in
             bytes.withUnsafeBytes { memory in
                 var options = bpf_object_open_opts()
-                options.sz = MemoryLayout<bpf_object_open_opts>.size
+                options.sz = BPF.size(through: \bpf_object_open_opts.object_name)
                 options.object_name = name
                 return bpf_object__open_mem(memory.baseAddress, memory.count, &options)
             }

@@ -18,6 +18,7 @@ final class ForeignProgram: Sendable {
             | UInt64(UInt32(bitPattern: value)) << 32
     }
 
+    /// - Parameter type: `BPF_CGROUP_INET_INGRESS`, which is 0, for a filter of tc.
     /// - Parameter translating: a destination and what it becomes, for connect4 only.
     init(_ type: bpf_attach_type, translating: (from: UInt32, to: UInt32)? = nil) throws {
         let raw = bpf_map_create(BPF_MAP_TYPE_ARRAY, "foreign", 4, 8, 1, nil)
@@ -41,15 +42,18 @@ final class ForeignProgram: Sendable {
                 Self.instruction(0x63, 6, 2, offset: 4),  // ctx->user_ip4 = to
             ]
         }
-        code += [Self.instruction(0xb7, 0, 0, 1), Self.instruction(0x95)]  // return 1
+        // For filters of tc: no opinion, ask the next.
+        let answer: Int32 = type == BPF_CGROUP_INET_INGRESS ? -1 : 1
+        code += [Self.instruction(0xb7, 0, 0, answer), Self.instruction(0x95)]  // return answer
         let kind =
             switch type {
+            case BPF_CGROUP_INET_INGRESS: BPF_PROG_TYPE_SCHED_CLS
             case BPF_CGROUP_SOCK_OPS: BPF_PROG_TYPE_SOCK_OPS
             case BPF_SK_LOOKUP: BPF_PROG_TYPE_SK_LOOKUP
             default: BPF_PROG_TYPE_CGROUP_SOCK_ADDR
             }
         var options = bpf_prog_load_opts()
-        options.sz = MemoryLayout<bpf_prog_load_opts>.size
+        options.sz = BPF.size(through: \bpf_prog_load_opts.log_buf)
         options.expected_attach_type = type
         let program = code.withUnsafeBytes { bytes in
             bpf_prog_load(
@@ -62,6 +66,20 @@ final class ForeignProgram: Sendable {
     /// Attached as long as the descriptor lives, next to others.
     func attach(to target: CInt, _ type: bpf_attach_type) throws -> FileDescriptor {
         try BPF.link(program: self.program.raw, to: target, type: type)
+    }
+
+    /// Makes it a filter of tc at an interface of the calling thread's namespace, as long as that lives.
+    func filter(_ interface: UInt32, _ point: bpf_tc_attach_point) throws(SystemError) {
+        var hook = Steering.hook(interface)
+        hook.attach_point = point
+        let made = bpf_tc_hook_create(&hook)
+        guard made == 0 || made == -EEXIST else { throw SystemError(call: "bpf_tc_hook_create", errno: -made) }
+        var options = bpf_tc_opts()
+        options.sz = BPF.size(through: \bpf_tc_opts.priority)
+        options.prog_fd = self.program.raw
+        options.priority = 1
+        let attached = bpf_tc_attach(&hook, &options)
+        guard attached == 0 else { throw SystemError(call: "bpf_tc_attach", errno: -attached) }
     }
 
     var runs: UInt64 { (try? BPF.lookup(map: self.counter.raw, key: UInt32(0), empty: UInt64(0))) ?? 0 }

@@ -115,6 +115,8 @@ final class Sandbox: Sendable {
         }
     }
 
+    var isRunning: Bool { self.current.withLock { $0 != nil } }
+
     func start() throws {
         var configuration = SteeringConfiguration(instance: self.instance, proxyCgroup: self.proxy.path)
         configuration.failMode = self.failMode

@@ -208,7 +208,7 @@ extension KernelTests {
             put(from.port.bigEndian, at: 36)
             put(UInt32(to.port), at: 60)
             var options = bpf_test_run_opts()
-            options.sz = MemoryLayout<bpf_test_run_opts>.size
+            options.sz = BPF.size(through: \bpf_test_run_opts.batch_size)
             let code = context.withUnsafeBytes { bytes in
                 options.ctx_in = bytes.baseAddress
                 options.ctx_size_in = UInt32(bytes.count)
