@@ -5,9 +5,11 @@ extension IPPrefix {
     /// first, so that as little as possible is covered in addition. As they are when there are no more than `limit`.
     package static func cover(_ prefixes: Set<IPPrefix>, limit: Int) -> Set<IPPrefix> {
         guard prefixes.count > limit else { return prefixes }
-        var sorted = prefixes.sorted {
-            ($0.address.high, $0.address.low, $0.length) < ($1.address.high, $1.address.low, $1.length)
+        // The mapped IPv4 addresses lie in the midst of the IPv6 ones: each family has to be together.
+        let order = { (prefix: IPPrefix) in
+            (prefix.address.isIPv4 ? 0 : 1, prefix.address.high, prefix.address.low, prefix.length)
         }
+        var sorted = prefixes.sorted { order($0) < order($1) }
         while sorted.count > limit {
             var best: (index: Int, merged: IPPrefix)?
             for index in sorted.indices.dropLast() {
