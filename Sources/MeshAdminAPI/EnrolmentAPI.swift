@@ -30,12 +30,15 @@ package struct EnrolRequest: Codable, Sendable, Hashable {
     package var failMode: String?
     /// Applications may ask `SO_ORIGINAL_DST`; costs each of their `getsockopt(2)` a little.
     package var answersOriginalDestination: Bool?
+    /// `sockmap`: direct connections with workloads that say the same go through a socket map; nil: none does.
+    package var accelerate: String?
 
     package init(
         namespace: String, name: String, serviceAccount: String, labels: [String: String], cgroup: String,
         unit: String? = nil, networkNamespace: String? = nil, addresses: [String]? = nil, weight: Int? = nil,
         whenGone: String? = nil, excludedOutboundPorts: [UInt16]? = nil, excludedInboundPorts: [UInt16]? = nil,
-        excludedPrefixes: [String]? = nil, failMode: String? = nil, answersOriginalDestination: Bool? = nil
+        excludedPrefixes: [String]? = nil, failMode: String? = nil, answersOriginalDestination: Bool? = nil,
+        accelerate: String? = nil
     ) {
         self.namespace = namespace
         self.name = name
@@ -52,6 +55,7 @@ package struct EnrolRequest: Codable, Sendable, Hashable {
         self.excludedPrefixes = excludedPrefixes
         self.failMode = failMode
         self.answersOriginalDestination = answersOriginalDestination
+        self.accelerate = accelerate
     }
 }
 

@@ -69,7 +69,7 @@ struct AgentParts: Sendable {
         telemetry.watchLoops(of: proxy)
         let path = try LocalPath(
             steering: steering, isOn: configuration.directPath == .automatic,
-            redirects: configuration.redirectPeer,
+            redirects: configuration.redirectPeer, sockmapCap: configuration.sockmapCap,
             reports: .init(
                 opened: { telemetry.opened($0) }, closed: { telemetry.closed($0) }, ejections: { proxy.ejections }),
             logger: logger)
@@ -78,7 +78,8 @@ struct AgentParts: Sendable {
         self.direct = direct
         self.eventReader = try steering.events { event in
             feed.take(event)
-            if event.kind != .decision { direct.tell(.event(event)) }
+            // Of decisions, the direct path has to act upon one.
+            if event.kind != .decision || event.reason == .sockmapStalled { direct.tell(.event(event)) }
         }
 
         let news = News()
@@ -204,11 +205,11 @@ struct AgentParts: Sendable {
 
 extension WorkloadRegistry.Entry {
     /// nil when its namespace is gone.
-    fileprivate var directEnd: (end: DirectPlanner.End, namespace: NetworkNamespace)? {
+    fileprivate var directEnd: LocalPath.Enrolled? {
         guard let cookie = try? self.workload.namespace.cookie() else { return nil }
         let end = DirectPlanner.End(
             id: self.id, key: self.key, namespaceCookie: cookie, addresses: self.workload.addresses)
-        return (end, self.workload.namespace)
+        return (end, self.workload.namespace, self.request.accelerate == nil ? nil : self.workload.cgroup.path)
     }
 }
 

@@ -39,6 +39,8 @@ package enum CloseReason: String, Sendable, Hashable, CaseIterable {
     case resourceExhausted = "resource_exhausted"
     /// A declared limit of the workload or of its destination was reached.
     case limitExceeded = "limit_exceeded"
+    /// An accelerated connection's receiver left more unread than the cap allows.
+    case sockmapStalled = "sockmap_stalled"
     /// Nothing moved for too long.
     case idleTimeout = "idle_timeout"
     /// The workload was unenrolled or vanished.

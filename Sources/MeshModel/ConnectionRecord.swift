@@ -15,12 +15,15 @@ package enum Wire: String, Sendable, Hashable {
     case splice
 }
 
-/// What seals and opens a tunnel's records on this node.
+/// What moves a connection's bytes on this node, where there is a choice: what seals and opens a tunnel's records, or what
+/// stands in for TCP between two workloads of the node.
 package enum TunnelEngine: String, Sendable, Hashable {
     /// In this process.
     case user
     /// Kernel TLS, with splice where pipes allow it.
     case kernel
+    /// A socket map, between two ends of a direct connection.
+    case sockmap
 }
 
 /// Everything telemetry says about one connection. It is filled in as facts become known and handed out when the
@@ -40,7 +43,7 @@ package struct ConnectionRecord: Sendable, Hashable {
     /// Where this node sends the bytes.
     package var upstream: SocketAddress?
     package var wire: Wire
-    /// nil: no tunnel, or not decided yet.
+    /// nil: no choice, or not decided yet.
     package var engine: TunnelEngine?
     /// The policy that decided, where one did.
     package var policy: NamespacedName?

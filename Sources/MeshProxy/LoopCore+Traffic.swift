@@ -166,7 +166,8 @@ extension LoopCore {
             .unknownDestination, .serverReset, .shutdown:
             true
         case .completed, .clientReset, .policyDenied, .noHealthyEndpoint, .identityMismatch, .identityUnavailable,
-            .selfCall, .originalDestinationMissing, .resourceExhausted, .limitExceeded, .idleTimeout, .endUnseen:
+            .selfCall, .originalDestinationMissing, .resourceExhausted, .limitExceeded,
+            .sockmapStalled, .idleTimeout, .endUnseen:
             false
         }
     }

@@ -40,7 +40,7 @@ extension WorkloadResource {
         }
         object.refuse(
             "cgroup", "unit", "networkNamespace", "whenGone", "failMode", "exclude", "originalDestination",
-            "template", "ports",
+            "accelerate", "template", "ports",
             because: "belongs in an enrolment file: the node that runs the workload enrols it")
     }
 
@@ -55,6 +55,7 @@ extension WorkloadResource {
         enrolment.whenGone = Self.choice(object.optional("whenGone"), "wait", "forget")
         enrolment.failMode = Self.choice(object.optional("failMode"), "closed", "open")
         enrolment.originalDestination = object.optional("originalDestination")?.boolean
+        enrolment.accelerate = Self.choice(object.optional("accelerate"), "sockmap")
         if let exclude = object.optional("exclude")?.object {
             enrolment.excludePorts = Self.ports(exclude.optional("ports"))
             enrolment.excludeInboundPorts = Self.ports(exclude.optional("inboundPorts"))

@@ -17,6 +17,8 @@ extension WorkloadResource.Spec {
         package var excludeInboundPorts: [UInt16]
         package var excludePrefixes: [String]
         package var originalDestination: Bool?
+        /// `sockmap`; nil: nothing.
+        package var accelerate: String?
         /// Then the cgroup is the parent of the workloads.
         package var template: Template?
 

@@ -12,12 +12,17 @@ package struct DirectVerdict: Hashable, Sendable {
         package let namespaceCookie: UInt64
         /// In parts of ``DirectVerdict/shares``.
         package let share: UInt32
+        /// Its ends may join the socket map.
+        package let isAccelerated: Bool
 
-        package init(key: UInt32, address: SocketAddress, namespaceCookie: UInt64, share: UInt32) {
+        package init(
+            key: UInt32, address: SocketAddress, namespaceCookie: UInt64, share: UInt32, isAccelerated: Bool = false
+        ) {
             self.key = key
             self.address = address
             self.namespaceCookie = namespaceCookie
             self.share = share
+            self.isAccelerated = isAccelerated
         }
     }
 
@@ -37,7 +42,7 @@ package struct DirectVerdict: Hashable, Sendable {
 }
 
 /// A connection that reaches its server without the proxy in between.
-package struct DirectFlow: Hashable, Sendable {
+package struct DirectFlow: Sendable {
     package let client: SocketAddress
     package let server: SocketAddress
     package let dialled: SocketAddress
@@ -51,6 +56,12 @@ package struct DirectFlow: Hashable, Sendable {
     /// False: let through for another reason, such as a health probe.
     package let isVerdict: Bool
     package let isEstablished: Bool
+    /// Both ends are in the socket map.
+    package let isAccelerated: Bool
+    /// A reader left more than the cap allows.
+    package let isStalled: Bool
+    /// Bytes from the client and from the server that went through the socket map, which TCP does not count.
+    package let redirected: (sent: UInt64, received: UInt64)
     /// Nanoseconds of the monotonic clock.
     package let openedAt: UInt64
     /// Of the client's socket, see `DiagnosedSocket.cookie`.

@@ -11,6 +11,7 @@ import MeshLinux
 ///             namespaces/<cookie>             the sk_lookup link, for all workloads in the namespace
 ///             guards/<cgroup id>/<hook>       of templates' parents
 ///             probes/<cgroup id>/<hook>       of cgroups whose connects are health probes
+///             sockmap/reads                   behind the kernel's function that reads from sockets in a socket map
 ///         old-<n>/                            a former state of another ABI, until its workloads are enrolled again
 struct PinLayout: Sendable {
     let bpffs: String
@@ -43,9 +44,10 @@ struct PinLayout: Sendable {
     var namespaces: String { self.state + "/namespaces" }
     var guards: String { self.state + "/guards" }
     var probes: String { self.state + "/probes" }
+    var sockmap: String { self.state + "/sockmap" }
 
     /// Everything below a state's directory.
-    static let folders = ["maps", "proxy", "workloads", "namespaces", "guards", "probes"]
+    static let folders = ["maps", "proxy", "workloads", "namespaces", "guards", "probes", "sockmap"]
 
     func namespace(_ cookie: UInt64) -> String { "\(self.namespaces)/\(cookie)" }
 

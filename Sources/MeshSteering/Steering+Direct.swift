@@ -157,6 +157,7 @@ extension nm_verdict {
                 value.port = target.address.port
                 value.key = target.key
                 value.upto = sum
+                value.flags = target.isAccelerated ? UInt16(NM_TARGET_ACCELERATED) : 0
                 bytes.storeBytes(
                     of: value, toByteOffset: index * MemoryLayout<nm_target>.stride, as: nm_target.self)
             }
@@ -172,8 +173,13 @@ extension DirectFlow {
             dialled: value.dialled.socketAddress, clientNamespace: value.client_netns, serverNamespace: key.netns,
             source: value.source, target: value.target, generation: value.generation,
             isVerdict: value.kind == UInt16(NM_FLOW_DIRECT), isEstablished: value.state == UInt16(NM_FLOW_ESTABLISHED),
+            isAccelerated: value.flags & Self.joined == Self.joined,
+            isStalled: value.flags & UInt32(NM_FLOW_STALLED) != 0,
+            redirected: (value.streams.0.redirected, value.streams.1.redirected),
             openedAt: value.opened, cookie: value.cookie)
     }
+
+    private static let joined = UInt32(NM_FLOW_CLIENT_JOINED | NM_FLOW_SERVER_JOINED)
 
     fileprivate var key: nm_flow_key {
         nm_flow_key(

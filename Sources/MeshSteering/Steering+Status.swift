@@ -62,6 +62,13 @@ extension Steering {
             let info = try BPF.info(ofLink: link.raw)
             let isNamespace = info.type == BPF_LINK_TYPE_NETNS.rawValue
             let (target, isAttached): (String, Bool)
+            if info.type == BPF_LINK_TYPE_TRACING.rawValue {
+                links.append(
+                    BPFStatus.Link(
+                        pin: String(pin.dropFirst(prefix.count)), hook: "tracing", target: "reads from sockets",
+                        programID: info.prog_id, isAttached: true))
+                continue
+            }
             if isNamespace {
                 (target, isAttached) = ("netns:\(info.netns.netns_ino)", info.netns.netns_ino != 0)
             } else {

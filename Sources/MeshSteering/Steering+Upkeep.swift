@@ -132,7 +132,7 @@ extension Steering {
             let capacity = (try? BPF.info(ofMap: fd).max_entries) ?? 0
             let entries: Int? =
                 switch name {
-                case .origins, .proxied, .direct: try? BPF.keys(map: fd, empty: nm_flow_key()).count
+                case .origins, .proxied, .direct, .sockmap: try? BPF.keys(map: fd, empty: nm_flow_key()).count
                 case .prefixes: try? BPF.keys(map: fd, empty: nm_prefix_key()).count
                 case .namespaces, .enrolled: try? BPF.keys(map: fd, empty: UInt64(0)).count
                 case .listeners:
@@ -147,7 +147,7 @@ extension Steering {
                 case .local: try? BPF.keys(map: fd, empty: nm_local_key()).count
                 case .verdicts: try? BPF.keys(map: fd, empty: nm_verdict_key()).count
                 case .loads: try? BPF.keys(map: fd, empty: nm_load_key()).count
-                case .abi, .counters, .settings, .totals, .lostPorts, .sockets, .workloads, .events: nil
+                case .abi, .counters, .settings, .totals, .lostPorts, .sockets, .joins, .workloads, .events: nil
                 }
             return MapStatus(name: name.rawValue, entries: entries, capacity: capacity)
         }

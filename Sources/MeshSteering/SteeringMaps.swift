@@ -24,6 +24,8 @@ final class SteeringMaps: Sendable {
         case excludedPorts = "nm_excluded_ports"
         case local = "nm_local"
         case direct = "nm_direct"
+        case sockmap = "nm_sockmap"
+        case joins = "nm_joins"
         case verdicts = "nm_verdicts"
         case loads = "nm_loads"
         case events = "nm_events"
@@ -83,7 +85,7 @@ final class SteeringMaps: Sendable {
             .namespaces: capacities.workloads, .listeners: capacities.workloads, .enrolled: capacities.workloads,
             .failOpen: capacities.workloads, .ports: capacities.ports, .excludedPrefixes: capacities.exclusions,
             .excludedPorts: capacities.exclusions, .local: capacities.addresses, .direct: capacities.direct,
-            .verdicts: capacities.verdicts, .loads: capacities.loads, .events: capacities.eventBytes,
+            .sockmap: capacities.direct * 2, .verdicts: capacities.verdicts, .loads: capacities.loads, .events: capacities.eventBytes,
         ]
         var maps: [String: Map] = [:]
         let resize = Dictionary(uniqueKeysWithValues: sizes.map { ($0.key.rawValue, $0.value) })

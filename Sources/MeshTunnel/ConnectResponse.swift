@@ -33,7 +33,8 @@ package struct ConnectResponse: Hashable, Sendable {
             case .protocolError: 400
             case .completed, .clientReset, .serverReset, .tunnelReset, .noHealthyEndpoint, .connectRefused,
                 .connectTimeout, .connectFailed, .tlsFailed, .identityUnavailable, .originalDestinationMissing,
-                .resourceExhausted, .limitExceeded, .idleTimeout, .shutdown, .endUnseen:
+                .resourceExhausted, .limitExceeded, .sockmapStalled, .idleTimeout, .shutdown,
+                .endUnseen:
                 503
             }
         return ConnectResponse(status: status, reason: reason, detail: detail)

@@ -17,8 +17,10 @@ struct ABITests {
         #expect(MemoryLayout<nm_flow_key>.size == 48)
         #expect(MemoryLayout<nm_flow_value>.size == 24)
         #expect(MemoryLayout<nm_prefix_key>.size == 20)
-        #expect(MemoryLayout<nm_settings>.size == 16)
-        #expect(MemoryLayout<nm_direct_flow>.size == 64)
+        #expect(MemoryLayout<nm_settings>.size == 24)
+        #expect(MemoryLayout<nm_direct_flow>.size == 128)
+        #expect(MemoryLayout<nm_stream>.size == 32)
+        #expect(MemoryLayout<nm_join>.size == 64)
         #expect(MemoryLayout<nm_exclusion_key>.size == 24)
         #expect(MemoryLayout<nm_excluded_port>.size == 8)
         #expect(MemoryLayout<nm_namespace>.size == 16)
@@ -54,7 +56,7 @@ struct ABITests {
     @Test func everyHookHasAProgram() {
         let programs: [EmbeddedProgram] = [
             .connect4, .connect6, .getpeername4, .getpeername6, .workloadSockops, .proxySockops, .inbound, .maps,
-            .probeSockops, .guard4, .guard6, .getsockopt,
+            .probeSockops, .guard4, .guard6, .getsockopt, .sockmap, .taken, .received,
         ]
         for program in programs { #expect(program.object.prefix(4) == [0x7f, 0x45, 0x4c, 0x46], "\(program.name)") }
     }

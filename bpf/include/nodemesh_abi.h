@@ -9,7 +9,7 @@
  */
 #include <linux/types.h>
 
-#define NM_ABI_VERSION 2
+#define NM_ABI_VERSION 3
 
 /* Addresses of one workload that its own connects never leave for the proxy. */
 #define NM_OWN_ADDRESSES 16
@@ -20,6 +20,7 @@
 /* nm_settings.flags */
 #define NM_SETTING_EXCLUSIONS 1 /* nm_excluded_prefixes or nm_excluded_ports holds something of workload 0 (all) */
 #define NM_SETTING_DIRECT 2	/* the direct path may be taken */
+#define NM_SETTING_SOCKMAP 4	/* what is read from socket maps is counted, so that sockets may join one */
 
 /* nm_workload.flags */
 #define NM_WORKLOAD_ACTIVE 1	    /* zeroed storage (not yet, or no longer, enrolled) refuses mesh destinations */
@@ -53,6 +54,20 @@
 #define NM_FLOW_CONNECTING 0
 #define NM_FLOW_ESTABLISHED 1
 
+/* nm_direct_flow.flags */
+#define NM_FLOW_ACCELERATED 1	/* both workloads ask for it: its ends may join the socket map */
+#define NM_FLOW_CLIENT_JOINED 2 /* the client's end is in nm_sockmap */
+#define NM_FLOW_SERVER_JOINED 4
+#define NM_FLOW_STALLED 8	/* told nodemeshd that a reader has left too much */
+
+/* nm_join.decision: taken when a socket first sends, and never changed. */
+#define NM_JOIN_UNDECIDED 0
+#define NM_JOIN_TCP 1	   /* the other end could not be reached yet, so that bytes would overtake each other later */
+#define NM_JOIN_REDIRECT 2 /* into the other end's queue */
+
+/* What one message in a queue takes besides its bytes: struct sk_msg, allocated from kmalloc-1k. */
+#define NM_MESSAGE_COST 1024
+
 /* nm_config.flags */
 #define NM_CONFIG_SHARED 1    /* inbound: several workloads may live in the namespace, and others */
 #define NM_CONFIG_MULTIPATH 2 /* the kernel can tell MPTCP subflows (it has BTF) */
@@ -82,6 +97,7 @@ struct nm_settings {
 	__u32 flags;	    /* NM_SETTING_* */
 	__u32 generation;   /* of the policies; a verdict of another one does not count */
 	__u64 direct_limit; /* direct connections from which on more of them stay on the proxy */
+	__u64 sockmap_cap;  /* bytes that may wait unread in each direction of an accelerated connection */
 };
 
 /* nm_totals: what the programs count for themselves. */
@@ -105,7 +121,7 @@ struct nm_workload {
 /* nm_sockets: storage of one socket. */
 struct nm_socket {
 	__u64 netns;		    /* NM_SOCKET_DIRECT: cookie of the server's namespace */
-	struct nm_endpoint address; /* by kind; NM_SOCKET_INBOUND: unused */
+	struct nm_endpoint address; /* by kind; NM_SOCKET_INBOUND: unused; NM_SOCKET_DIRECT: pad is nm_target.flags */
 	__u32 workload;		    /* nm_workload.key; NM_SOCKET_CLIENT and _INBOUND: of the server */
 	__u32 source;		    /* NM_SOCKET_INBOUND: nm_workload.key of the client, 0 if it is no workload here */
 	__u32 target;		    /* NM_SOCKET_DIRECT: nm_workload.key of the server */
@@ -129,6 +145,23 @@ struct nm_flow_value {
 	__u32 workload;		    /* nm_origins: the client's; nm_proxied: the server's, 0 if unknown */
 };
 
+/* One direction of an accelerated connection. `taken` is the reader's, the rest is the sender's to write. */
+struct nm_stream {
+	__u64 redirected; /* bytes put into the reader's queue */
+	__u64 taken;	  /* of them, bytes it has read */
+	__u64 mark;	  /* `redirected` when `recent` began */
+	__u32 earlier;	  /* messages between the mark before and `mark` */
+	__u32 recent;	  /* messages since `mark` */
+};
+
+/* nm_joins: storage of a socket in nm_sockmap. */
+struct nm_join {
+	struct nm_flow_key key; /* in nm_direct; in nm_sockmap with pad = 1 + side */
+	__u64 cookie;		/* nm_direct_flow.cookie */
+	__u32 side;		/* 0: the client's end, 1: the server's */
+	__u32 decision;		/* NM_JOIN_* */
+};
+
 /* nm_direct: an open connection that the server's namespace admits without the proxy. */
 struct nm_direct_flow {
 	__u64 opened;	    /* ktime_get_ns */
@@ -140,7 +173,8 @@ struct nm_direct_flow {
 	__u16 kind;	    /* NM_FLOW_* */
 	__u16 state;	    /* NM_FLOW_CONNECTING, NM_FLOW_ESTABLISHED */
 	struct nm_endpoint dialled;
-	__u32 pad;
+	__u32 flags;	    /* NM_FLOW_ACCELERATED, ... */
+	struct nm_stream streams[2]; /* what the client sends, what the server sends */
 };
 
 /* nm_verdicts: where connects of a workload to one address may go without the proxy. */
@@ -151,11 +185,12 @@ struct nm_verdict_key {
 	__u16 pad;
 };
 
+#define NM_TARGET_ACCELERATED 1 /* client and server ask for a socket map, and neither is known not to bear it */
 struct nm_target {
 	__u64 netns;  /* cookie of the server's namespace */
 	__u32 ip[4];
 	__u16 port;
-	__u16 pad;
+	__u16 flags;  /* NM_TARGET_* */
 	__u32 key;    /* nm_workload.key of the server */
 	__u32 upto;   /* chosen when a random number below 65536 is below this and not below that of the target before */
 	__u32 pad2;
@@ -325,13 +360,15 @@ enum nm_reason {
 _Static_assert(sizeof(struct nm_config) == 16, "nm_config");
 _Static_assert(sizeof(struct nm_endpoint) == 20, "nm_endpoint");
 _Static_assert(sizeof(struct nm_abi) == 8, "nm_abi");
-_Static_assert(sizeof(struct nm_settings) == 16, "nm_settings");
+_Static_assert(sizeof(struct nm_settings) == 24, "nm_settings");
 _Static_assert(sizeof(struct nm_totals) == 8, "nm_totals");
 _Static_assert(sizeof(struct nm_workload) == 48 + 16 * NM_OWN_ADDRESSES, "nm_workload");
 _Static_assert(sizeof(struct nm_socket) == 48, "nm_socket");
 _Static_assert(sizeof(struct nm_flow_key) == 48, "nm_flow_key");
 _Static_assert(sizeof(struct nm_flow_value) == 24, "nm_flow_value");
-_Static_assert(sizeof(struct nm_direct_flow) == 64, "nm_direct_flow");
+_Static_assert(sizeof(struct nm_stream) == 32, "nm_stream");
+_Static_assert(sizeof(struct nm_join) == 64, "nm_join");
+_Static_assert(sizeof(struct nm_direct_flow) == 128, "nm_direct_flow");
 _Static_assert(sizeof(struct nm_verdict_key) == 24, "nm_verdict_key");
 _Static_assert(sizeof(struct nm_target) == 40, "nm_target");
 _Static_assert(sizeof(struct nm_verdict) == 8 + 40 * NM_TARGETS, "nm_verdict");

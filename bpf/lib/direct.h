@@ -122,6 +122,7 @@ static __always_inline int nm_go_direct(struct bpf_sock *sk, const struct nm_wor
 		return 0;
 	meta->netns = target->netns;
 	meta->address = *to;
+	meta->address.pad = workload->flags & NM_WORKLOAD_ACCELERATED ? target->flags : 0;
 	meta->workload = workload->key;
 	meta->target = target->key;
 	meta->generation = verdict->generation;

@@ -7,25 +7,9 @@
 
 #include "direct.h"
 #include "flow.h"
-
-/* What is read of the kernel's own structs; libbpf finds where it is (CO-RE). */
-#define NM_KERNEL __attribute__((preserve_access_index))
-struct sock_common {
-	unsigned long skc_flags;
-} NM_KERNEL;
-struct sock {
-	struct sock_common __sk_common;
-	int sk_err;
-} NM_KERNEL;
-struct inet_sock {
-	struct sock sk;
-} NM_KERNEL;
-struct inet_connection_sock {
-	struct inet_sock icsk_inet;
-} NM_KERNEL;
-struct tcp_sock {
-	struct inet_connection_sock inet_conn;
-} NM_KERNEL;
+#include "flow_event.h"
+#include "kernel.h"
+#include "sockmap.h"
 
 /* enum sock_flags: the other end's FIN was received. */
 #define NM_SOCK_DONE (1 << 1)
@@ -84,6 +68,9 @@ static __always_inline int nm_direct_connecting(struct bpf_sock_ops *ops, const 
 	flow.kind = NM_FLOW_DIRECT;
 	flow.state = NM_FLOW_CONNECTING;
 	flow.dialled = meta->address;
+	flow.dialled.pad = 0;
+	if (meta->address.pad & NM_TARGET_ACCELERATED)
+		flow.flags = NM_FLOW_ACCELERATED;
 	if (bpf_map_update_elem(&nm_direct, &key, &flow, BPF_NOEXIST)) {
 		/* Left behind by a socket whose programs were taken away. */
 		if (!nm_drop_direct(&key, &last) || bpf_map_update_elem(&nm_direct, &key, &flow, BPF_NOEXIST))
@@ -94,34 +81,8 @@ static __always_inline int nm_direct_connecting(struct bpf_sock_ops *ops, const 
 	return 0;
 }
 
-static __always_inline struct nm_event *nm_direct_event(const struct nm_flow_key *key,
-							const struct nm_direct_flow *flow, __u32 type)
-{
-	struct nm_event *event = bpf_ringbuf_reserve(&nm_events, sizeof(*event), 0);
-
-	if (!event) {
-		/* nodemeshd finds out from nm_direct. */
-		nm_count(NM_REASON_EVENT_LOST);
-		return 0;
-	}
-	__builtin_memset(event, 0, sizeof(*event));
-	event->time = bpf_ktime_get_ns();
-	event->type = type;
-	event->reason = NM_REASON_DIRECT;
-	event->workload = flow->source;
-	event->target = flow->target;
-	__builtin_memcpy(event->source.ip, key->source_ip, sizeof(event->source.ip));
-	event->source.port = key->source_port;
-	event->destination = flow->dialled;
-	__builtin_memcpy(event->upstream.ip, key->destination_ip, sizeof(event->upstream.ip));
-	event->upstream.port = key->destination_port;
-	event->netns = key->netns;
-	event->cookie = flow->cookie;
-	event->duration = event->time - flow->opened;
-	return event;
-}
-
-static __always_inline void nm_direct_established(struct bpf_sock_ops *ops, const struct nm_socket *meta)
+static __always_inline void nm_direct_established(struct bpf_sock_ops *ops, struct bpf_sock *sk,
+						  const struct nm_socket *meta)
 {
 	struct nm_direct_flow *flow;
 	struct nm_flow_key key;
@@ -137,6 +98,8 @@ static __always_inline void nm_direct_established(struct bpf_sock_ops *ops, cons
 	event = nm_direct_event(&key, flow, NM_EVENT_DIRECT_OPENED);
 	if (event)
 		bpf_ringbuf_submit(event, 0);
+	if (flow->flags & NM_FLOW_ACCELERATED)
+		nm_join(ops, sk, &key, 0);
 }
 
 /* How a client's socket came from a state to its end. */
@@ -199,7 +162,10 @@ static __always_inline void nm_direct_closed(struct bpf_sock_ops *ops, struct bp
 	received = ops->bytes_received;
 	if (received && (tcp->inet_conn.icsk_inet.sk.__sk_common.skc_flags & NM_SOCK_DONE))
 		received--;
-	event->bytes_sent = sent;
-	event->bytes_received = received;
+	/* TCP knows nothing of what went through the socket map. */
+	event->bytes_sent = sent + last.streams[0].redirected;
+	event->bytes_received = received + last.streams[1].redirected;
+	if (nm_is_joined(last.flags))
+		event->reason = NM_REASON_SOCKMAP_JOINED;
 	bpf_ringbuf_submit(event, 0);
 }

@@ -139,6 +139,21 @@ struct {
 	__type(value, struct nm_direct_flow);
 } nm_direct SEC(".maps");
 
+/* Both ends of accelerated connections. A socket leaves by being closed; deleting one would lose what it has not read. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, 65536);
+	__type(key, struct nm_flow_key);
+	__type(value, __u64);
+} nm_sockmap SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct nm_join);
+} nm_joins SEC(".maps");
+
 /* Cached decisions of the proxy; an evicted one is made again. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

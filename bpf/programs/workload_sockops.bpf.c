@@ -111,7 +111,7 @@ static __always_inline void nm_connected(struct bpf_sock_ops *ops)
 	if (!meta)
 		return;
 	if (meta->kind == NM_SOCKET_DIRECT) {
-		nm_direct_established(ops, meta);
+		nm_direct_established(ops, sk, meta);
 		return;
 	}
 	if (meta->kind != NM_SOCKET_DIALLED)
@@ -170,6 +170,9 @@ static __always_inline void nm_accepted(struct bpf_sock_ops *ops, const struct n
 		if (direct && direct->kind == NM_FLOW_LOCAL)
 			bpf_map_delete_elem(&nm_direct, &key);
 	}
+	/* Nobody but nodemeshd, which knows the server's wish too, makes a connection one of these. */
+	if (workload->flags & NM_WORKLOAD_ACCELERATED)
+		nm_join(ops, sk, &key, 1);
 	found = bpf_map_lookup_elem(&nm_proxied, &key);
 	if (found) {
 		meta.address = found->address;

@@ -50,6 +50,8 @@ package struct AgentConfiguration: Sendable, Equatable {
     package var directPath: DirectPath = .automatic
     /// Packets between such workloads may skip the host's side of their veth pairs.
     package var redirectPeer: Bool = false
+    /// Bytes that may wait unread in each direction of an accelerated connection; beyond them it ends.
+    package var sockmapCap: Int = 4 << 20
     /// Entries of kernel maps by name, see ``MapSizes``.
     package var mapSizes: [String: UInt32] = [:]
     /// Seconds between tries of the canary; 0: none is made.
@@ -104,7 +106,7 @@ package struct AgentConfiguration: Sendable, Equatable {
             "excludeInboundPorts": Self.list(self.excludeInboundPorts),
             "probeCgroups": self.probeCgroups.map(Self.list) ?? "(the kubelet's)",
             "workloadsDirectory": self.workloadsDirectory, "directPath": self.directPath.rawValue,
-            "redirectPeer": "\(self.redirectPeer)",
+            "redirectPeer": "\(self.redirectPeer)", "sockmapCap": "\(self.sockmapCap)",
             "mapSizes": Self.list(self.mapSizes.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }),
             "canaryInterval": "\(self.canaryInterval)",
             "logLevel": self.logLevel.rawValue, "maxConnections": "\(self.maxConnections)",

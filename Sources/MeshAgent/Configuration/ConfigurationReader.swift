@@ -223,6 +223,7 @@ package struct ConfigurationReader {
             }
             self.configuration.directPath = parsed
         case "redirectPeer": flag(\.redirectPeer)
+        case "sockmapCap": number((1 << 20)...(1 << 30), \.sockmapCap)
         case "mapSizes":
             let parts = value.split(separator: "=", maxSplits: 1).map(String.init)
             guard parts.count == 2, let size = UInt32(parts[1]), MapSizes.isValid(parts[0], size)
@@ -269,7 +270,7 @@ package struct ConfigurationReader {
         "directPath", "engine", "excludeInboundPorts", "excludePorts", "excludePrefixes", "failMode",
         "halfCloseTimeout", "handshakeThreads", "idleTimeout", "instance", "joinToken", "locality", "logLevel", "loops",
         "mapSizes", "maxConnections", "metricsListen", "node", "nodeAddresses", "probeCgroups", "readinessListen",
-        "redirectPeer", "runDir", "tunnelAhead", "tunnelIdleTimeout", "tunnelReuse", "unknownDestination",
+        "redirectPeer", "runDir", "sockmapCap", "tunnelAhead", "tunnelIdleTimeout", "tunnelReuse", "unknownDestination",
         "workloadsDirectory",
     ]
 }

@@ -55,6 +55,7 @@ package final class KernelPlane: WorkloadPlane {
             enrolment.excludedOutboundPorts = options.excludedOutboundPorts
             enrolment.excludedInboundPorts = options.excludedInboundPorts
             enrolment.answersOriginalDestination = options.answersOriginalDestination
+            enrolment.isAccelerated = options.isAccelerated
             try self.steering.enrol(enrolment)
             // What listened before: the programs know only of what begins to listen from now on.
             if options.isShared { await self.ports.adopt(key, cgroup: workload.cgroup.path, in: workload.namespace) }

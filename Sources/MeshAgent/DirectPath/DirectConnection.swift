@@ -55,6 +55,8 @@ package struct DirectEnding: Hashable, Sendable {
     package var bytesReceived: UInt64
     /// Nanoseconds.
     package var duration: UInt64
+    /// Both ends were in the socket map.
+    package var isAccelerated = false
 
     package init(end: SteeringEvent.Close, bytesSent: UInt64, bytesReceived: UInt64, duration: UInt64) {
         self.end = end
@@ -66,6 +68,7 @@ package struct DirectEnding: Hashable, Sendable {
     init(_ event: SteeringEvent) {
         self.init(
             end: event.close, bytesSent: event.bytesSent, bytesReceived: event.bytesReceived, duration: event.duration)
+        self.isAccelerated = event.reason == .sockmapJoined
     }
 
     /// The words of the access log.

@@ -14,12 +14,17 @@ package struct DirectPlanner: Sendable {
         /// Of its network namespace.
         package var namespaceCookie: UInt64
         package var addresses: [IPAddress]
+        /// It asks for the socket map, and none of its programs is known not to bear it.
+        package var isAccelerated: Bool
 
-        package init(id: WorkloadID, key: UInt32, namespaceCookie: UInt64, addresses: [IPAddress]) {
+        package init(
+            id: WorkloadID, key: UInt32, namespaceCookie: UInt64, addresses: [IPAddress], isAccelerated: Bool = false
+        ) {
             self.id = id
             self.key = key
             self.namespaceCookie = namespaceCookie
             self.addresses = addresses
+            self.isAccelerated = isAccelerated
         }
     }
 
@@ -133,13 +138,16 @@ package struct DirectPlanner: Sendable {
         }
         guard self.isReachable(end, target, address.ip) else { return nil }
         return DirectVerdict.Target(
-            key: target.key, address: address, namespaceCookie: target.namespaceCookie, share: 0)
+            key: target.key, address: address, namespaceCookie: target.namespaceCookie, share: 0,
+            isAccelerated: end.isAccelerated && target.isAccelerated)
     }
 }
 
 extension DirectVerdict.Target {
     fileprivate func with(share: UInt32) -> Self {
-        Self(key: self.key, address: self.address, namespaceCookie: self.namespaceCookie, share: share)
+        Self(
+            key: self.key, address: self.address, namespaceCookie: self.namespaceCookie, share: share,
+            isAccelerated: self.isAccelerated)
     }
 }
 

@@ -17,7 +17,8 @@ extension LocalPath {
         }
         guard let connection = DirectConnection(event) else { return }
         switch event.kind {
-        case .decision: return
+        case .decision:
+            if event.reason == .sockmapStalled { self.stalled(connection.id) }
         case .directOpened: self.opened(connection)
         case .directClosed: self.closed(connection, DirectEnding(event))
         }
@@ -50,6 +51,7 @@ extension LocalPath {
         record.bytesSent = ending.bytesSent
         record.bytesReceived = ending.bytesReceived
         record.duration = ending.duration
+        if ending.isAccelerated { record.engine = .sockmap }
         let words = open?.ending ?? ending.words(wasOpen: !isFailure)
         record.reason = words.reason
         record.detail = words.detail
@@ -161,7 +163,7 @@ extension LocalPath {
         }
     }
 
-    private func end(_ id: DirectConnection.ID, _ reason: CloseReason, _ detail: String) {
+    func end(_ id: DirectConnection.ID, _ reason: CloseReason, _ detail: String) {
         guard let open = self.flows[id] else { return }
         self.flows[id]?.ending = (reason, detail)
         guard let namespace = self.namespace(of: open) else { return }
@@ -187,6 +189,7 @@ extension LocalPath {
     /// called about once a second.
     package func sweep() {
         guard self.knowsWorkloads, self.snapshot != nil else { return }
+        if self.updateAcceleration() { self.replan() }
         self.look()
         let now = Clock.monotonic
         self.departing = self.departing.filter { now - $0.value.at < Self.farewell }
@@ -210,6 +213,9 @@ extension LocalPath {
             seen.insert(connection.id)
             self.flows[connection.id]?.missed = 0
             if self.flows[connection.id] == nil { self.adopt(connection) }
+            // The event may have been lost.
+            if flow.isStalled { self.stalled(connection.id) }
+            if flow.isAccelerated { self.flows[connection.id]?.record.engine = .sockmap }
         }
         for id in Array(self.flows.keys) where !seen.contains(id) { self.miss(id) }
     }
@@ -235,6 +241,10 @@ extension LocalPath {
 
     /// The open connections with their present byte counts.
     package func connections() -> [ConnectionRecord] {
+        // TCP knows nothing of what went through a socket map.
+        let accelerated = ((try? self.steering.directFlows()) ?? []).filter(\.isAccelerated)
+        let redirected = Dictionary(
+            accelerated.map { (DirectConnection($0).id, $0.redirected) }, uniquingKeysWith: { $1 })
         var figures: [UInt64: DiagnosedSocket.Figures] = [:]
         let sources = Set(self.flows.values.compactMap(\.record.source))
         var looked: Set<UInt64> = []
@@ -251,6 +261,11 @@ extension LocalPath {
                 // The kernel counts the SYN.
                 record.bytesSent = known.bytesAcknowledged - min(1, known.bytesAcknowledged)
                 record.bytesReceived = known.bytesReceived
+            }
+            if let bytes = redirected[id] {
+                record.engine = .sockmap
+                record.bytesSent += bytes.sent
+                record.bytesReceived += bytes.received
             }
             return record
         }

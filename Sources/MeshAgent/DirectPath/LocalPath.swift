@@ -12,9 +12,14 @@ import MeshSteering
 package actor LocalPath {
     /// An enrolled workload.
     struct Local: Sendable {
-        let end: DirectPlanner.End
+        var end: DirectPlanner.End
         let namespace: NetworkNamespace
+        /// Where it asks for acceleration: its cgroup.
+        let accelerated: String?
     }
+
+    /// A workload, its namespace, and its cgroup where it asks for acceleration.
+    package typealias Enrolled = (end: DirectPlanner.End, namespace: NetworkNamespace, accelerated: String?)
 
     /// Connections of one workload to one address.
     struct Course: Hashable {
@@ -74,6 +79,12 @@ package actor LocalPath {
     let isOn: Bool
     /// Whether packets may skip the host's side of veth pairs.
     let redirects: Bool
+    /// Bytes that may wait unread in an accelerated connection.
+    let sockmapCap: UInt64
+    /// Nil as long as nobody asks for acceleration.
+    var isSockmapReady: Bool?
+    /// A program of each workload that asks for acceleration and must not have it.
+    var unfit: [WorkloadID: String] = [:]
     var redirected: [WorkloadID: [(address: IPAddress, interface: UInt32)]] = [:]
     var snapshot: MeshSnapshot?
     var locals: [WorkloadID: Local] = [:]
@@ -103,7 +114,7 @@ package actor LocalPath {
     /// Takes every verdict of an earlier run back: its keys may be somebody else's now. To be made before workloads are
     /// enrolled.
     package init(
-        steering: Steering, isOn: Bool, redirects: Bool = false, reports: Reports, logger: Logger
+        steering: Steering, isOn: Bool, redirects: Bool = false, sockmapCap: Int, reports: Reports, logger: Logger
     ) throws(SteeringError) {
         self.steering = steering
         self.reports = reports
@@ -118,10 +129,13 @@ package actor LocalPath {
         }
         self.isOn = isOn
         self.redirects = redirects && isOn
+        self.sockmapCap = UInt64(sockmapCap)
         // What an earlier run left, whose configuration may have been another.
         steering.detachRedirects()
         try steering.setDirectPath(isOn: isOn, generation: self.generation)
         try steering.removeVerdicts()
+        // An earlier run's limits may have been others.
+        try steering.stopSockmap()
         // Probes of paths that the last run did not finish.
         for flow in try steering.directFlows() where !flow.isVerdict && flow.cookie == 0 { try steering.forget(flow) }
     }
@@ -134,9 +148,12 @@ package actor LocalPath {
     // MARK: - What changes
 
     /// All workloads that are enrolled now.
-    package func update(workloads: [(end: DirectPlanner.End, namespace: NetworkNamespace)]) {
+    package func update(workloads: [Enrolled]) {
         self.locals = Dictionary(
-            workloads.map { ($0.end.id, Local(end: $0.end, namespace: $0.namespace)) }, uniquingKeysWith: { $1 })
+            workloads.map {
+                ($0.end.id, Local(end: $0.end, namespace: $0.namespace, accelerated: $0.accelerated))
+            }, uniquingKeysWith: { $1 })
+        self.updateAcceleration()
         self.knowsWorkloads = true
         // Those of workloads that are long gone.
         if self.names.count > Self.maxCourses { self.names = [:] }
@@ -186,7 +203,9 @@ package actor LocalPath {
 
     /// Writes the verdict for a course, or tries the paths first that it would need.
     private func plan(_ course: Course) {
-        guard self.isOn, let planner = self.planner else { return }
+        guard self.isOn else { return }
+        self.updateAcceleration()
+        guard let planner = self.planner else { return }
         self.tryPaths(for: course)
         let targets = (try? planner.targets(from: course.source, to: course.dialled)) ?? []
         if targets.isEmpty, self.courses[course] == nil { return }

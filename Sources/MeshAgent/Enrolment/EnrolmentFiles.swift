@@ -78,7 +78,8 @@ package struct EnrolmentFiles: Sendable {
             excludedOutboundPorts: enrolment.excludePorts.isEmpty ? nil : enrolment.excludePorts,
             excludedInboundPorts: enrolment.excludeInboundPorts.isEmpty ? nil : enrolment.excludeInboundPorts,
             excludedPrefixes: enrolment.excludePrefixes.isEmpty ? nil : enrolment.excludePrefixes,
-            failMode: enrolment.failMode, answersOriginalDestination: enrolment.originalDestination)
+            failMode: enrolment.failMode, answersOriginalDestination: enrolment.originalDestination,
+            accelerate: enrolment.accelerate)
         guard let template = enrolment.template else {
             _ = try RequestCheck.check(request)
             if let first = self.workloads.first(where: {

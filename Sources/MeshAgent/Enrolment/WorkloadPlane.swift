@@ -13,6 +13,8 @@ package struct SteeringOptions: Sendable, Hashable {
     package var excludedOutboundPorts: [UInt16] = []
     package var excludedInboundPorts: [UInt16] = []
     package var answersOriginalDestination = false
+    /// Direct connections with others that say so too may join the socket map.
+    package var isAccelerated = false
     /// A cgroup above it refuses what is not enrolled.
     package var isGuarded = false
 

@@ -357,5 +357,6 @@ extension SteeringOptions {
         self.excludedOutboundPorts = request.excludedOutboundPorts ?? []
         self.excludedInboundPorts = request.excludedInboundPorts ?? []
         self.answersOriginalDestination = request.answersOriginalDestination ?? false
+        self.isAccelerated = request.accelerate == "sockmap"
     }
 }

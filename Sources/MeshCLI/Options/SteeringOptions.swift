@@ -34,6 +34,12 @@ package struct SteeringOptions: ParsableArguments {
         help: "Answer SO_ORIGINAL_DST on captured connections; slows each getsockopt(2) a little. (default: no answer)")
     package var originalDst = false
 
+    @Option(
+        help: ArgumentHelp(
+            "sockmap: connections with workloads of this node that say the same pass TCP by. Has limits that "
+                + "programs must bear, see the README. (default: none)", valueName: "sockmap"))
+    package var accelerate: Acceleration?
+
     package init() {}
 
     func fill(_ request: inout EnrolRequest) {
@@ -42,7 +48,10 @@ package struct SteeringOptions: ParsableArguments {
         request.excludedPrefixes = self.excludeCidr.isEmpty ? nil : self.excludeCidr.map(\.description)
         request.failMode = self.failMode?.rawValue
         request.answersOriginalDestination = self.originalDst ? true : nil
+        request.accelerate = self.accelerate?.rawValue
     }
+
+    package enum Acceleration: String, ExpressibleByArgument, CaseIterable, Sendable { case sockmap }
 
     package enum FailMode: String, ExpressibleByArgument, CaseIterable, Sendable { case closed, open }
 }
