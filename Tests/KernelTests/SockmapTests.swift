@@ -20,22 +20,23 @@ extension KernelTests {
         private func run(
             client: Bool = true, server: Bool = true, target: Bool = true, cap: UInt64 = Self.cap,
             listen: (family: CInt, address: String) = (AF_INET, "10.77.0.1:8080"),
-            _ body: (Sandbox, () throws -> Pair) throws -> Void
+            defersAccept: Bool = false, _ body: (Sandbox, () throws -> Pair) throws -> Void
         ) throws {
             try Sandbox.run(isEnrolled: false) { sandbox in
-                try sandbox.enrol { $0.isAccelerated = client }
                 let cgroup = try sandbox.cgroup("server")
-                var enrolment = Enrolment(
-                    key: Self.serverKey, id: "default/server", cgroupPath: cgroup.path, namespace: sandbox.outside,
-                    addresses: [TestSocket.parse("10.77.0.1:1").ip, TestSocket.parse("[fd01::1]:1").ip])
-                enrolment.isAccelerated = server
-                try sandbox.steering.enrol(enrolment)
+                try self.enrol(sandbox, cgroup, client: client, server: server)
                 try sandbox.steering.setDirectPath(isOn: true, generation: 5)
                 try sandbox.steering.startSockmap(cap: cap)
                 let inbound = try sandbox.inboundListener()
                 try sandbox.steering.setInboundListeners(7, [inbound.fd])
                 let listener = try sandbox.application(family: listen.family, cgroup: cgroup, in: sandbox.outside)
                 try listener.listen(listen.address)
+                if defersAccept {
+                    var seconds: CInt = 5
+                    setsockopt(
+                        listener.fd, CInt(IPPROTO_TCP), TCP_DEFER_ACCEPT, &seconds,
+                        socklen_t(MemoryLayout<CInt>.size))
+                }
                 try sandbox.steering.setVerdict(
                     source: 7, destination: TestSocket.parse("240.240.0.1:80"),
                     DirectVerdict(
@@ -48,12 +49,22 @@ extension KernelTests {
                 try body(sandbox) {
                     let client = try sandbox.application()
                     try client.connect("240.240.0.1:80")
+                    if defersAccept { #expect(send(client.fd, "first", 5, 0) == 5) }
                     return Pair(client: client, server: try listener.accept().socket)
                 }
                 #expect(try sandbox.steering.directFlows().isEmpty)
                 #expect(try eventually { sandbox.entries("nm_sockmap") == 0 })
                 try sandbox.steering.unenrol(Self.serverKey)
             }
+        }
+
+        private func enrol(_ sandbox: Sandbox, _ cgroup: Cgroup, client: Bool, server: Bool) throws {
+            try sandbox.enrol { $0.isAccelerated = client }
+            var enrolment = Enrolment(
+                key: Self.serverKey, id: "default/server", cgroupPath: cgroup.path, namespace: sandbox.outside,
+                addresses: [TestSocket.parse("10.77.0.1:1").ip, TestSocket.parse("[fd01::1]:1").ip])
+            enrolment.isAccelerated = server
+            try sandbox.steering.enrol(enrolment)
         }
 
         private func eventually(_ condition: () throws -> Bool) throws -> Bool {
@@ -113,17 +124,20 @@ extension KernelTests {
             try self.run { sandbox, dial in
                 let pair = try dial()
                 var random = SystemRandomNumberGenerator()
+                let pattern = (0..<400_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+                var buffer = [UInt8](repeating: 0, count: 100_000)
                 for (from, to) in [(pair.client, pair.server), (pair.server, pair.client)] {
                     var (sent, position) = (0, 0)
                     while sent < 20_000_000 {
                         let size = Int.random(in: 1...(Bool.random() ? 300_000 : 2_000), using: &random)
-                        let bytes = (0..<size).map { UInt8(truncatingIfNeeded: (sent + $0) &* 2_654_435_761 >> 7) }
+                        let start = sent % 65_521
+                        let bytes = Array(pattern[start..<(start + size)])
                         try #require(send(from.fd, bytes, size, 0) == size)
                         sent += size
-                        var buffer = [UInt8](repeating: 0, count: 100_000)
                         var got: [UInt8] = []
                         while position < sent {
-                            let count = recv(to.fd, &buffer, Int.random(in: 1...100_000, using: &random), 0)
+                            let room = Int.random(in: 1...100_000, using: &random)
+                            let count = recv(to.fd, &buffer, room, 0)
                             try #require(count > 0)
                             got += buffer[..<count]
                             position += count
@@ -138,8 +152,21 @@ extension KernelTests {
             }
         }
 
-        /// The first bytes go before the other end is there: then they all take TCP.
-        @Test func whatBeganOnTCPStaysThere() throws {
+        /// The server's end joins only with the client's first bytes, which take TCP: so do all that follow.
+        @Test func aDecisionStays() throws {
+            try self.run(defersAccept: true) { sandbox, dial in
+                let pair = try dial()
+                #expect(pair.server.receive(100) == "first")
+                let flow = try #require(try sandbox.steering.directFlows().first)
+                #expect(flow.isAccelerated)
+                for _ in 0..<10 { self.exchange(pair.client, pair.server, "question") }
+                for _ in 0..<10 { self.exchange(pair.server, pair.client, "answer") }
+                #expect(try sandbox.steering.directFlows().first?.redirected ?? (1, 1) == (0, 60))
+                self.finish(pair)
+            }
+        }
+
+        @Test func whatBeganBeforeStaysPlain() throws {
             try self.run { sandbox, dial in
                 try sandbox.steering.stopSockmap()
                 let before = try dial()
@@ -273,7 +300,8 @@ extension KernelTests {
                 while send(pair.client.fd, bytes, 100_000, CInt(MSG_NOSIGNAL)) == 100_000 { sent += 100_000 }
                 #expect(sent <= Int(Self.cap))
                 self.finish(pair)
-                try sandbox.enrol { $0.isAccelerated = true }
+                let server = try Cgroup(path: sandbox.workload.path.dropLast("workload".count) + "server")
+                try self.enrol(sandbox, server, client: true, server: true)
             }
         }
     }
