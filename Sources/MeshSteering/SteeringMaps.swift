@@ -85,7 +85,8 @@ final class SteeringMaps: Sendable {
             .namespaces: capacities.workloads, .listeners: capacities.workloads, .enrolled: capacities.workloads,
             .failOpen: capacities.workloads, .ports: capacities.ports, .excludedPrefixes: capacities.exclusions,
             .excludedPorts: capacities.exclusions, .local: capacities.addresses, .direct: capacities.direct,
-            .sockmap: capacities.direct * 2, .verdicts: capacities.verdicts, .loads: capacities.loads, .events: capacities.eventBytes,
+            .sockmap: capacities.direct * 2, .verdicts: capacities.verdicts, .loads: capacities.loads,
+            .events: capacities.eventBytes,
         ]
         var maps: [String: Map] = [:]
         let resize = Dictionary(uniqueKeysWithValues: sizes.map { ($0.key.rawValue, $0.value) })

@@ -12,6 +12,8 @@ struct AccessEntry: Decodable {
     var destinationNamespace: String?
     var destinationIdentity: String?
     var wire: String
+    /// What moved the bytes, where there is a choice.
+    var engine: String?
     var policy: String?
     var bytesSent: UInt64
     var bytesReceived: UInt64
@@ -20,7 +22,7 @@ struct AccessEntry: Decodable {
     var traceparent: String?
 
     enum CodingKeys: String, CodingKey {
-        case direction, wire, policy, reason, detail, traceparent
+        case direction, wire, engine, policy, reason, detail, traceparent
         case source = "src.addr"
         case sourceWorkload = "src.workload"
         case sourceNamespace = "src.namespace"
