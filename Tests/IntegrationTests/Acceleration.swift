@@ -43,4 +43,18 @@ struct Acceleration {
         #expect(entry.detail?.contains("sockmapCap (4194304 bytes)") == true)
         #expect(entry.engine == "sockmap" && entry.bytesSent <= 4 << 20)
     }
+
+    @Test("a workload with a program that socket maps break is not accelerated")
+    func unfit() throws {
+        try self.open("7000")
+        let script = "d=$(mktemp -d) && cp /bin/sleep $d/nginx && ($d/nginx 5; rm -r $d) > /dev/null 2>&1 &"
+        _ = try self.lab.execute("near", ["/bin/sh", "-c", script], within: 10)
+        for engine in [nil, "sockmap"] {
+            _ = try eventually("connections by \(engine ?? "TCP")") {
+                try self.talk("7000", "talk", "x").1
+            } until: {
+                $0.wire == "direct" && $0.engine == engine
+            }
+        }
+    }
 }
