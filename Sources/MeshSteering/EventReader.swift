@@ -67,7 +67,7 @@ package final class EventReader: Sendable {
                 self.wallMinusMonotonic = Clock.wall &- Clock.monotonic
                 // What the ring held before epoll watched it raises no event.
                 _ = ring_buffer__consume(self.reader)
-                _ = try? self.epoll.wait(milliseconds: -1)
+                _ = try? self.epoll.wait(milliseconds: CInt(NM_EVENTS_PAUSE))
             }
         }
 

@@ -285,7 +285,8 @@ struct nm_enrolment {
 	__u32 slot;
 };
 
-/* nm_events, a ring buffer. */
+/* nm_events, a ring buffer. Decisions wake its reader; what becomes of direct connections waits for its next look. */
+#define NM_EVENTS_PAUSE 50 /* milliseconds between looks */
 #define NM_EVENT_DECISION 0	 /* a connect or SYN was refused, left alone or lost something */
 #define NM_EVENT_DIRECT_OPENED 1 /* nm_direct has a new established connection */
 #define NM_EVENT_DIRECT_CLOSED 2

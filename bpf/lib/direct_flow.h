@@ -97,7 +97,7 @@ static __always_inline void nm_direct_established(struct bpf_sock_ops *ops, stru
 	flow->state = NM_FLOW_ESTABLISHED;
 	event = nm_direct_event(&key, flow, NM_EVENT_DIRECT_OPENED);
 	if (event)
-		bpf_ringbuf_submit(event, 0);
+		nm_submit_quietly(event);
 	if (flow->flags & NM_FLOW_ACCELERATED)
 		nm_join(ops, sk, &key, 0);
 }
@@ -167,5 +167,5 @@ static __always_inline void nm_direct_closed(struct bpf_sock_ops *ops, struct bp
 	event->bytes_received = received + last.streams[1].redirected;
 	if (nm_is_joined(last.flags))
 		event->reason = NM_REASON_SOCKMAP_JOINED;
-	bpf_ringbuf_submit(event, 0);
+	nm_submit_quietly(event);
 }

@@ -33,3 +33,15 @@ static __always_inline struct nm_event *nm_direct_event(const struct nm_flow_key
 	event->duration = event->time - flow->opened;
 	return event;
 }
+
+/*
+ * Does not wake nodemeshd, which looks by itself every NM_EVENTS_PAUSE milliseconds: waking it for each connection would
+ * take from what the connection saves. Unless much has piled up.
+ */
+static __always_inline void nm_submit_quietly(struct nm_event *event)
+{
+	__u64 waiting = bpf_ringbuf_query(&nm_events, BPF_RB_AVAIL_DATA);
+	__u64 size = bpf_ringbuf_query(&nm_events, BPF_RB_RING_SIZE);
+
+	bpf_ringbuf_submit(event, waiting < size / 4 ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP);
+}
