@@ -108,8 +108,11 @@ static __always_inline __u32 nm_decide(struct bpf_sock_addr *ctx, struct bpf_soc
 		return own_port ? NM_REASON_CAPTURE_PORT_REFUSED : NM_UNTOUCHED;
 	if (own_port && nm_is_self(workload, to->ip))
 		return NM_REASON_CAPTURE_PORT_REFUSED;
-	if (!nm_in_mesh(to) || nm_is_never_meshed(to))
+	if (!nm_in_mesh(to))
 		return NM_UNTOUCHED;
+	/* As if excluded by configuration: clear text inside the mesh has to show. */
+	if (nm_is_never_meshed(to))
+		return NM_REASON_OUTBOUND_EXCLUDED;
 	if (!(workload->flags & NM_WORKLOAD_ACTIVE))
 		return NM_REASON_INACTIVE_REFUSED;
 	if (nm_is_self(workload, to->ip) && !nm_is_for_another(workload, to))
