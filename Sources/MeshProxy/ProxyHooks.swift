@@ -24,6 +24,8 @@ package struct ProxyHooks: Sendable {
     package var markUpstream: @Sendable (_ socket: CInt, _ client: SocketAddress) -> Bool
     /// The connection reached its server. Its byte counts are still zero.
     package var onOpened: @Sendable (ConnectionRecord) -> Void
+    /// The connection was taken over from another data plane and goes on; called instead of ``onOpened``.
+    package var onAdopted: @Sendable (ConnectionRecord) -> Void = { _ in }
     /// The connection ended or never began; called exactly once for each, with its reason.
     package var onClosed: @Sendable (ConnectionRecord) -> Void
 

@@ -91,6 +91,9 @@ package struct ConnectRequestParser {
 
     package init() {}
 
+    /// What is here of the preface; to be read again by whoever goes on with it.
+    package var bytes: [UInt8] { self.reader.bytes }
+
     /// - Returns: how many bytes belong to the preface, and the request once it is complete. Bytes behind it are the
     ///   client's data.
     package mutating func read(

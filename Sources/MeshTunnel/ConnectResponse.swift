@@ -78,6 +78,9 @@ package struct ConnectResponseParser {
 
     package init() {}
 
+    /// What is here of the answer; to be read again by whoever goes on with it.
+    package var bytes: [UInt8] { self.reader.bytes }
+
     /// - Returns: how many bytes belong to the answer, and the answer once it is complete. Bytes behind it are the
     ///   server's data.
     package mutating func read(

@@ -24,7 +24,8 @@ struct HeadReader {
         }
     }
 
-    private var bytes: [UInt8] = []
+    /// What is here of the head.
+    private(set) var bytes: [UInt8] = []
 
     /// Takes bytes until the head is complete.
     ///

@@ -19,6 +19,16 @@ package struct KernelRecordReader {
 
     package init() {}
 
+    package init(from reader: inout StateReader) throws(StateError) {
+        self.postHandshake = try PostHandshakeReader(from: &reader)
+        self.barren = Int(try reader.integer(UInt32.self))
+    }
+
+    package func write(to writer: inout StateWriter) {
+        self.postHandshake.write(to: &writer)
+        writer.put(UInt32(clamping: self.barren))
+    }
+
     /// Content of application data arrived.
     @inline(__always)
     package mutating func receivedData() { self.barren = 0 }

@@ -13,6 +13,10 @@ package struct KeyBudget {
 
     package init() {}
 
+    package init(from reader: inout StateReader) throws(StateError) { self.used = try reader.integer() }
+
+    package func write(to writer: inout StateWriter) { writer.put(self.used) }
+
     /// - Parameter records: at least as many as were made.
     @inline(__always)
     package mutating func charge(content: Int, records: Int) {

@@ -13,6 +13,26 @@ struct PostHandshakeReader {
     private var length: Int32 = 0
     private var taken: Int32 = 0
 
+    init() {}
+
+    init(from reader: inout StateReader) throws(StateError) {
+        self.type = try reader.integer()
+        self.headerBytes = try reader.integer()
+        self.length = try reader.integer()
+        self.taken = try reader.integer()
+        // What `next` leaves between two bytes, and nothing else: it counts on that.
+        let isInBody = self.headerBytes == 4 && (0..<self.length).contains(self.taken) && self.length <= 65536
+        let isInHeader = self.headerBytes < 4 && self.taken == 0 && (0..<1 << 24).contains(self.length)
+        guard isInBody || isInHeader else { throw StateError("a handshake message that is partly read in no way") }
+    }
+
+    func write(to writer: inout StateWriter) {
+        writer.put(self.type)
+        writer.put(self.headerBytes)
+        writer.put(self.length)
+        writer.put(self.taken)
+    }
+
     /// No message is partly read.
     var isBetweenMessages: Bool { self.headerBytes == 0 }
 

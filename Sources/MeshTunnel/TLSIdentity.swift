@@ -13,7 +13,7 @@ package final class TLSIdentity: @unchecked Sendable {
     package let notAfter: Int64
     let context: OpaquePointer
     /// Differs whenever the certificate or the trust bundle does: what was agreed under one is not resumed under another.
-    let sessionContext: [UInt8]
+    package let sessionContext: [UInt8]
 
     /// Parses and checks everything; milliseconds of work, so never on a loop.
     ///

@@ -51,6 +51,25 @@ struct TrafficKeys {
         return key
     }
 
+    // MARK: - Handing over
+
+    func write(to writer: inout StateWriter) {
+        var secret = self.secret
+        withUnsafeBytes(of: &secret) {
+            writer.put(raw: UnsafeRawBufferPointer(rebasing: $0[..<self.suite.secretLength]))
+        }
+        wipe(&secret)
+        writer.put(self.sequence)
+    }
+
+    init(suite: CipherSuite, from reader: inout StateReader) throws(StateError) {
+        guard let keys = TrafficKeys(suite: suite, secret: try reader.raw(suite.secretLength)) else {
+            throw StateError("a traffic secret of the wrong length")
+        }
+        self = keys
+        self.sequence = try reader.integer()
+    }
+
     mutating func erase() {
         wipe(&self.secret)
         wipe(&self.iv)

@@ -23,13 +23,13 @@ package final class TunnelSession {
     private(set) var receiving: TrafficKeys
 
     /// A KeyUpdate has to be sealed before the next data: the peer asked, or our key has served long enough.
-    package private(set) var mustUpdateKey = false
+    package internal(set) var mustUpdateKey = false
     /// The peer's kernel holds its keys and cannot change them: our key serves until it is spent, then the tunnel ends.
     package var peerHasFixedKeys = false
-    private var budget = KeyBudget()
+    var budget = KeyBudget()
     /// Records in a row that carried no data.
-    private var barren = 0
-    private var postHandshake = PostHandshakeReader()
+    var barren = 0
+    var postHandshake = PostHandshakeReader()
 
     init(
         suite: CipherSuite, sending: TrafficKeys, receiving: TrafficKeys, peer: SPIFFEID, local: SPIFFEID,
