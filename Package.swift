@@ -78,6 +78,9 @@ let package = Package(
         .target(name: "MeshAdminAPI", swiftSettings: settings),
         .target(name: "MeshResources", dependencies: ["MeshModel", "MeshAdminAPI", yams], swiftSettings: settings),
         .target(
+            name: "MeshConfiguration", dependencies: ["MeshModel", "MeshAdminAPI", "MeshResources", log],
+            swiftSettings: settings),
+        .target(
             name: "MeshAPI", dependencies: [grpc, protobuf, grpcProtobuf], exclude: ["proto"], swiftSettings: settings),
         .target(name: "MeshLinux", dependencies: ["CMeshLinux"], swiftSettings: settings),
         .target(
@@ -104,31 +107,35 @@ let package = Package(
             name: "MeshAgent",
             dependencies: [
                 "MeshModel", "MeshAPI", "MeshLinux", "MeshSteering", "MeshTunnel", "MeshProxy", "MeshIdentity",
-                "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", "MeshResources", log, lifecycle, signals,
+                "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", "MeshResources", "MeshConfiguration", log, lifecycle,
+                signals,
                 hummingbird, grpc, grpcTransport, grpcProtobuf, protobuf, nio, nioTLS, x509, yams,
             ],
             swiftSettings: settings),
         .target(
             name: "MeshControl",
             dependencies: [
-                "MeshModel", "MeshResources", "MeshAPI", "MeshIdentity", "MeshDiscovery", "MeshStore",
-                "MeshTelemetry", "MeshAdminAPI", log, lifecycle, signals, hummingbird, hummingbirdTLS, httpTypes, grpc,
+                "MeshModel", "MeshResources", "MeshConfiguration", "MeshAPI", "MeshIdentity", "MeshDiscovery",
+                "MeshStore", "MeshTelemetry", "MeshAdminAPI", log, lifecycle, signals, hummingbird, hummingbirdTLS,
+                httpTypes, grpc,
                 grpcTransport, grpcProtobuf, protobuf, nio, nioTLS, x509, crypto, yams,
             ],
             swiftSettings: settings),
         .target(
             name: "MeshCLI",
             dependencies: [
-                "MeshModel", "MeshAdminAPI", "MeshSteering", "MeshLinux", arguments, httpClient, nio, nioPosix,
-                nioHTTP1,
-                nioTLS, yams,
+                "MeshModel", "MeshAdminAPI", "MeshConfiguration", "MeshSteering", "MeshLinux", arguments, httpClient,
+                nio,
+                nioPosix, nioHTTP1, nioTLS, yams,
             ],
             swiftSettings: settings),
         .executableTarget(
-            name: "nodemeshd", dependencies: ["MeshModel", "MeshSteering", "MeshAgent", arguments],
+            name: "nodemeshd",
+            dependencies: ["MeshModel", "MeshConfiguration", "MeshSteering", "MeshAgent", arguments],
             swiftSettings: settings),
         .executableTarget(
-            name: "nodemesh-control", dependencies: ["MeshControl", arguments, log], swiftSettings: settings),
+            name: "nodemesh-control", dependencies: ["MeshConfiguration", "MeshControl", arguments, log],
+            swiftSettings: settings),
         .executableTarget(name: "nodemeshctl", dependencies: ["MeshCLI"], swiftSettings: settings),
 
         // Runs in a virtual machine, whose first file system has to hold all that it links.
@@ -144,6 +151,8 @@ let package = Package(
             name: "MeshResourcesTests", dependencies: ["MeshResources", "MeshModel", "MeshAdminAPI"],
             swiftSettings: settings),
         .testTarget(
+            name: "MeshConfigurationTests", dependencies: ["MeshConfiguration", "MeshModel"], swiftSettings: settings),
+        .testTarget(
             name: "KernelTests",
             dependencies: ["MeshSteering", "MeshPrograms", "MeshLinux", "MeshModel", "CMeshABI", "CLibBPF", log],
             swiftSettings: settings),
@@ -156,7 +165,8 @@ let package = Package(
         .testTarget(
             name: "MeshAgentTests",
             dependencies: [
-                "MeshAgent", "MeshIdentity", "MeshDiscovery", "MeshAPI", "MeshModel", "MeshAdminAPI", grpc,
+                "MeshAgent", "MeshIdentity", "MeshDiscovery", "MeshAPI", "MeshModel", "MeshAdminAPI",
+                "MeshConfiguration", grpc,
                 grpcTransport, protobuf, nio, nioTLS, x509, log,
             ],
             swiftSettings: settings),
@@ -174,7 +184,8 @@ let package = Package(
             name: "MeshControlTests",
             dependencies: [
                 "MeshControl", "MeshStore", "MeshModel", "MeshResources", "MeshAPI", "MeshIdentity", "MeshDiscovery",
-                "MeshAdminAPI", log, lifecycle, hummingbird, hummingbirdTesting, httpTypes, grpc, grpcTransport, nio,
+                "MeshAdminAPI", "MeshConfiguration", log, lifecycle, hummingbird, hummingbirdTesting, httpTypes, grpc,
+                grpcTransport, nio,
                 protobuf, x509,
             ],
             swiftSettings: settings),

@@ -3,6 +3,7 @@
 import Foundation
 import Hummingbird
 import Logging
+import MeshConfiguration
 import MeshIdentity
 import MeshLinux
 import MeshModel
@@ -18,15 +19,12 @@ import UnixSignals
 package struct Agent: Sendable {
     private let configuration: AgentConfiguration
     private let logger: Logger
-    private let reread: @Sendable () throws(ConfigurationError) -> AgentConfiguration
+    private let live: LiveConfiguration<AgentConfiguration>
 
-    /// - Parameter reread: reads file and command line again, on SIGHUP.
-    package init(
-        configuration: AgentConfiguration,
-        reread: @escaping @Sendable () throws(ConfigurationError) -> AgentConfiguration
-    ) {
+    package init(_ live: LiveConfiguration<AgentConfiguration>) {
+        self.live = live
+        let configuration = live.current
         self.configuration = configuration
-        self.reread = reread
         let level = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
         self.logger = Logger(label: "nodemeshd") { label in
             var handler = StreamLogHandler.standardError(label: label)
@@ -134,13 +132,13 @@ package struct Agent: Sendable {
         return logger
     }
 
-    private static func bind(_ address: HostPort) -> BindAddress { .hostname(address.host, port: address.port) }
+    private static func bind(_ address: HostPort) -> BindAddress { .hostname(address.host, port: Int(address.port)) }
 
     private func assemble(cgroup: String, credentials: NodeCredentials) throws(AgentError) -> AgentParts {
         do {
             return try AgentParts(
                 configuration: self.configuration, cgroup: cgroup, credentials: credentials, logger: self.logger,
-                reread: self.reread)
+                live: self.live)
         } catch let error as AgentError {
             throw error
         } catch {

@@ -3,6 +3,7 @@
 import Foundation
 import Logging
 import MeshAdminAPI
+import MeshConfiguration
 import MeshIdentity
 import MeshLinux
 import MeshModel
@@ -28,7 +29,7 @@ struct AgentParts: Sendable {
 
     init(
         configuration: AgentConfiguration, cgroup: String, credentials: NodeCredentials, logger: Logger,
-        reread: @escaping @Sendable () throws(ConfigurationError) -> AgentConfiguration
+        live: LiveConfiguration<AgentConfiguration>
     ) throws {
         guard let controlPlane = configuration.controlPlane else { throw AgentError("controlPlane: missing") }
         let telemetry = try ConnectionTelemetry(accessLog: configuration.accessLog)
@@ -130,7 +131,7 @@ struct AgentParts: Sendable {
                     }))
         }
         let refusals = RefusalList()
-        let reloader = Reloader(configuration, logger: logger, read: reread) { upkeep.apply($0) }
+        let reloader = Reloader(live, logger: logger) { upkeep.apply($0) }
         self.telemetry = telemetry
         self.steering = steering
         self.proxy = proxy

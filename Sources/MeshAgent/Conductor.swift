@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Logging
+import MeshConfiguration
 import MeshDiscovery
 import MeshIdentity
 import MeshLinux

@@ -2,6 +2,7 @@
 
 import Foundation
 import Logging
+import MeshConfiguration
 import MeshLinux
 
 /// What the daemon needs of its host before anything else: directories of its own, and a cgroup of its own, by which

@@ -6,6 +6,7 @@ import GRPCNIOTransportHTTP2Posix
 import Hummingbird
 import HummingbirdTLS
 import Logging
+import MeshConfiguration
 import MeshDiscovery
 import MeshIdentity
 import MeshModel
@@ -42,7 +43,8 @@ package struct ControlPlane: Sendable {
     private let logger: Logger
 
     /// Opens or makes everything on disk. Nothing listens yet.
-    package init(_ configuration: ControlConfiguration, logger: Logger) async throws {
+    package init(_ live: LiveConfiguration<ControlConfiguration>, logger: Logger) async throws {
+        let configuration = live.current
         self.configuration = configuration
         self.logger = logger
         self.metrics = ControlMetrics()
@@ -79,7 +81,7 @@ package struct ControlPlane: Sendable {
         self.operators = OperatorAPI(
             store: self.store, publisher: self.publisher, liveness: self.liveness, sessions: sessions,
             discovery: self.discovery, authority: self.authority, settings: settings, advertise: advertise,
-            metrics: self.metrics, logger: logger, startedAt: now)
+            metrics: self.metrics, live: live, logger: logger, startedAt: now)
         self.transport = try NodeTransport.make(address: configuration.grpcListen, credentials: self.credentials)
         self.nodes = NodeService(
             authenticator: authenticator, issuer: issuer, store: self.store, liveness: self.liveness,

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import MeshAdminAPI
+package import MeshAdminAPI
 import Yams
 
 /// Turns YAML or JSON text into documents, within limits.
 ///
 /// Only the part of YAML that JSON has too is taken: no anchors and aliases (a few lines of them describe more data
 /// than fits in memory), no tags, no keys that are not text.
-struct DocumentParser {
+package struct DocumentParser {
     private let limits: ResourceLimits
     private var nodes = 0
 
     private init(limits: ResourceLimits) { self.limits = limits }
 
     /// One document of the text: its position from 1, and its value or what is wrong with its form.
-    struct Document {
-        enum Content {
+    package struct Document {
+        package enum Content {
             case value(DocumentValue)
             case problem(ResourceProblem)
         }
 
-        var position: Int
-        var content: Content
+        package var position: Int
+        package var content: Content
     }
 
     /// Documents without content are left out but counted. Parsing ends at the first fault in the syntax, since what
     /// follows it has no certain meaning.
-    static func parse(_ text: String, limits: ResourceLimits) -> [Document] {
+    package static func parse(_ text: String, limits: ResourceLimits) -> [Document] {
         func refused(_ position: Int, line: Int? = nil, _ reason: String) -> Document {
             Document(
                 position: position,
@@ -106,7 +106,10 @@ struct DocumentParser {
                     throw Fault(line: key.mark?.line ?? line, reason: "a key has to be plain or quoted text")
                 }
                 try Self.checkTag(text.tag, line)
-                members.append(.init(key: text.string, value: try self.value(element, depth: depth + 1)))
+                members.append(
+                    .init(
+                        line: key.mark?.line ?? line, key: text.string,
+                        value: try self.value(element, depth: depth + 1)))
             }
             return DocumentValue(line: line, content: .object(members))
         case .alias:

@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A value of a YAML or JSON document, with the line it stands on.
-struct DocumentValue: Sendable {
-    enum Content: Sendable {
+package struct DocumentValue: Sendable {
+    package enum Content: Sendable {
         /// `isPlain`: without quotes, so that it may stand for a number, a truth value or nothing.
         case scalar(String, isPlain: Bool)
         case list([DocumentValue])
         case object([Member])
     }
 
-    struct Member: Sendable {
-        var key: String
-        var value: DocumentValue
+    package struct Member: Sendable {
+        /// Of the key.
+        package var line: Int
+        package var key: String
+        package var value: DocumentValue
     }
 
     /// From 1 in the whole text.
-    var line: Int
-    var content: Content
+    package var line: Int
+    package var content: Content
 
     /// What the text of an unquoted scalar stands for in YAML 1.1, as Kubernetes reads it.
     enum PlainType: Sendable { case null, boolean, number, text }
@@ -48,7 +50,7 @@ struct DocumentValue: Sendable {
     }
 
     /// How a problem names what is there.
-    var description: String {
+    package var description: String {
         switch self.content {
         case .list: "a list"
         case .object: "an object"

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import MeshConfiguration
 import MeshControl
 
 struct Serve: AsyncParsableCommand {
@@ -10,7 +11,9 @@ struct Serve: AsyncParsableCommand {
         abstract: "Run the control plane (the default).",
         discussion: """
             Every option can also stand in the configuration file, in camel case and without dashes (--data-dir is \
-            dataDir; the lists are advertise and meshPrefixes); options win over the file.
+            dataDir; the lists are advertise and meshPrefixes), and in the environment (NODEMESH_CONTROL_DATA_DIR). \
+            Options win over the environment, which wins over the file. 'nodemeshctl config default --daemon \
+            nodemesh-control' prints a file with every key.
             """)
 
     @Option(
@@ -48,42 +51,38 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "trace, debug, info, notice, warning or error (default: info).")
     var logLevel: String?
 
-    private static let defaultFile = "/etc/nodemesh/nodemesh-control.yaml"
+    @Option(name: .customLong("set"), help: "KEY=VALUE: any key of the configuration file; repeatable.")
+    var settings: [String] = []
 
     func run() async throws {
-        let configuration = try self.readConfiguration()
+        let live: LiveConfiguration<ControlConfiguration>
+        do throws(ConfigurationError) {
+            let serve = self
+            live = try LiveConfiguration(ControlConfiguration.table) { () throws(ConfigurationError) in
+                try serve.readConfiguration()
+            }
+        } catch {
+            for problem in error.problems { Console.error("nodemesh-control: \(problem)") }
+            throw ExitCode(2)
+        }
+        let configuration = live.current
         LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
         var logger = Logger(label: "nodemesh-control")
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
         do {
-            try await ControlPlane(configuration, logger: logger).run()
+            try await ControlPlane(live, logger: logger).run()
         } catch {
             Console.error("nodemesh-control: \(ControlPlane.explain(error))")
             throw ExitCode(1)
         }
     }
 
-    private func readConfiguration() throws -> ControlConfiguration {
-        var (problems, file) = ([String](), (name: String, text: String)?.none)
-        do { file = try self.file() } catch { problems = error.problems }
-        do {
-            let configuration = try ControlConfigurationReader.read(file: file, flags: self.flags())
-            if problems.isEmpty { return configuration }
-        } catch {
-            problems += error.problems
-        }
-        for problem in problems { Console.error("nodemesh-control: \(problem)") }
-        throw ExitCode(2)
-    }
-
-    private func file() throws(ConfigurationError) -> (name: String, text: String)? {
-        if self.configurationFile == nil, !FileManager.default.fileExists(atPath: Self.defaultFile) { return nil }
-        let name = self.configurationFile ?? Self.defaultFile
-        do {
-            return (name, try String(contentsOfFile: name, encoding: .utf8))
-        } catch {
-            throw ConfigurationError(problems: ["\(name): cannot be read: \(error.localizedDescription)"])
-        }
+    private func readConfiguration() throws(ConfigurationError) -> ConfigurationReading<ControlConfiguration> {
+        let table = ControlConfiguration.table
+        var sources = ConfigurationSources(environment: ProcessInfo.processInfo.environment, flags: self.flags())
+        sources.readFile(named: self.configurationFile, usual: table.file)
+        sources.set(self.settings)
+        return try table.read(sources)
     }
 
     private func flags() -> [(key: String, value: String)] {

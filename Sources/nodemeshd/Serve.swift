@@ -3,13 +3,15 @@
 import ArgumentParser
 import Foundation
 import MeshAgent
+import MeshConfiguration
 
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the daemon (the default).",
         discussion: """
             Every option can also stand in the configuration file, in camel case and without dashes \
-            (--control-plane is controlPlane); options win over the file.
+            (--control-plane is controlPlane), and in the environment (NODEMESHD_CONTROL_PLANE). Options win over the \
+            environment, which wins over the file. 'nodemeshctl config default' prints a file with every key.
             """)
 
     @Option(
@@ -67,75 +69,56 @@ struct Serve: AsyncParsableCommand {
     @Option(name: .customLong("set"), help: "KEY=VALUE: any key of the configuration file; repeatable.")
     var settings: [String] = []
 
-    private static let defaultFile = "/etc/nodemesh/nodemeshd.yaml"
-
     func run() async throws {
-        let configuration: AgentConfiguration
+        let live: LiveConfiguration<AgentConfiguration>
         do throws(ConfigurationError) {
-            configuration = try self.readConfiguration()
+            let serve = self
+            live = try LiveConfiguration(AgentConfiguration.table) { () throws(ConfigurationError) in
+                try serve.readConfiguration()
+            }
         } catch {
             for problem in error.problems { Console.error("nodemeshd: \(problem)") }
             throw ExitCode(2)
         }
         do throws(AgentError) {
-            let serve = self
-            try await Agent(
-                configuration: configuration,
-                reread: { () throws(ConfigurationError) in try serve.readConfiguration() }
-            ).run()
+            try await Agent(live).run()
         } catch {
             Console.error("nodemeshd: \(error)")
             throw ExitCode(1)
         }
     }
 
-    private func readConfiguration() throws(ConfigurationError) -> AgentConfiguration {
-        try ConfigurationReader.read(
-            file: try self.file(), flags: try self.flags(), hostName: ProcessInfo.processInfo.hostName)
+    private func readConfiguration() throws(ConfigurationError) -> ConfigurationReading<AgentConfiguration> {
+        let table = AgentConfiguration.table
+        var sources = ConfigurationSources(environment: ProcessInfo.processInfo.environment, flags: self.flags())
+        sources.readFile(named: self.configurationFile, usual: table.file)
+        self.addToken(to: &sources)
+        sources.set(self.settings)
+        return try table.read(sources, base: AgentConfiguration(node: ProcessInfo.processInfo.hostName))
     }
 
-    private func file() throws(ConfigurationError) -> (name: String, text: String)? {
-        if self.configurationFile == nil, !FileManager.default.fileExists(atPath: Self.defaultFile) { return nil }
-        let name = self.configurationFile ?? Self.defaultFile
-        do {
-            return (name, try String(contentsOfFile: name, encoding: .utf8))
-        } catch {
-            throw ConfigurationError(problems: ["\(name): cannot be read: \(error.localizedDescription)"])
-        }
-    }
-
-    private func flags() throws(ConfigurationError) -> [(key: String, value: String)] {
-        var flags: [(key: String, value: String)] = []
+    private func flags() -> [(key: String, value: String)] {
         let single: [(String, String?)] = [
             ("node", self.node), ("controlPlane", self.controlPlane), ("caFingerprint", self.caFingerprint),
-            ("joinToken", try self.token()), ("dataDir", self.dataDir), ("runDir", self.runDir),
+            ("joinToken", self.joinToken), ("dataDir", self.dataDir), ("runDir", self.runDir),
             ("instance", self.instance), ("locality", self.locality), ("loops", self.loops),
             ("engine", self.engine),
             ("unknownDestination", self.unknownDestination), ("accessLog", self.accessLog), ("logLevel", self.logLevel),
         ]
-        for (key, value) in single {
-            if let value { flags.append((key, value)) }
-        }
-        for setting in self.settings {
-            guard let equals = setting.firstIndex(of: "=") else {
-                throw ConfigurationError(problems: ["--set \(setting): give KEY=VALUE"])
-            }
-            flags.append((String(setting[..<equals]), String(setting[setting.index(after: equals)...])))
-        }
-        return flags + self.nodeAddress.map { ("nodeAddresses", $0) }
+        return single.compactMap { key, value in value.map { (key: key, value: $0) } }
+            + self.nodeAddress.map { (key: "nodeAddresses", value: $0) }
     }
 
-    private func token() throws(ConfigurationError) -> String? {
-        guard let path = self.joinTokenFile else { return self.joinToken }
+    private func addToken(to sources: inout ConfigurationSources) {
+        guard let path = self.joinTokenFile else { return }
         if self.joinToken != nil {
-            throw ConfigurationError(problems: ["--join-token and --join-token-file: give one of them"])
+            return sources.problems.append("--join-token and --join-token-file: give one of them")
         }
         do {
-            return try String(contentsOfFile: path, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+            let token = try String(contentsOfFile: path, encoding: .utf8)
+            sources.flags.append(("joinToken", token.trimmingCharacters(in: .whitespacesAndNewlines)))
         } catch {
-            throw ConfigurationError(problems: [
-                "--join-token-file: \(path) cannot be read: \(error.localizedDescription)"
-            ])
+            sources.problems.append("--join-token-file: \(path) cannot be read: \(error.localizedDescription)")
         }
     }
 }

@@ -5,6 +5,7 @@ import GRPCCore
 import GRPCNIOTransportHTTP2Posix
 import Logging
 import MeshAPI
+import MeshConfiguration
 import MeshDiscovery
 import MeshIdentity
 import MeshModel
@@ -103,7 +104,7 @@ private struct LoopbackControlPlane: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.serve() }
             let port = try #require(try await server.listeningAddress?.ipv4?.port)
-            try await body(HostPort(host: "127.0.0.1", port: port))
+            try await body(HostPort(host: "127.0.0.1", port: UInt16(port)))
             discovery.shutDown()
             server.beginGracefulShutdown()
             try await group.waitForAll()

@@ -2,6 +2,7 @@
 
 import Foundation
 import Logging
+import MeshConfiguration
 import MeshIdentity
 import MeshModel
 import MeshStore
@@ -25,7 +26,8 @@ struct Fixture {
         change(&configuration)
         var logger = Logger(label: "test")
         logger.logLevel = .critical
-        self.plane = try await ControlPlane(configuration, logger: logger)
+        self.plane = try await ControlPlane(
+            LiveConfiguration(ControlConfiguration.table, fixed: configuration), logger: logger)
     }
 }
 

@@ -4,6 +4,7 @@ import Foundation
 import GRPCCore
 import MeshAPI
 import MeshAdminAPI
+import MeshConfiguration
 import MeshIdentity
 import MeshModel
 import MeshStore

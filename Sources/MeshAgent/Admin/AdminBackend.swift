@@ -21,6 +21,6 @@ package protocol AdminBackend: Sendable {
     func certificates() async -> [CertificateSummary]
     /// - Throws: ``ErrorResponse`` when the source or the destination cannot be understood.
     func explain(source: String, destination: String) async throws(ErrorResponse) -> Explanation
-    /// Key and effective value, secrets redacted.
-    func configuration() -> [String: String]
+    /// What is in force, secrets redacted.
+    func configuration() -> ConfigurationSummary
 }

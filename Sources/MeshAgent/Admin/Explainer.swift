@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MeshAdminAPI
+import MeshConfiguration
 import MeshModel
 import MeshProxy
 import MeshSteering
@@ -55,9 +56,10 @@ package struct Explainer {
     /// `IP:PORT`, or a service's host name, `name.namespace` or, in the source's own namespace, `name`, and a port.
     private func resolve(_ text: String, from source: WorkloadID) throws(ErrorResponse) -> SocketAddress {
         if let address = SocketAddress(text) { return address }
-        guard let hostPort = HostPort(text), let port = UInt16(exactly: hostPort.port) else {
+        guard let hostPort = HostPort(text) else {
             throw ErrorResponse(error: "destination '\(text)' is not IP:PORT or SERVICE:PORT")
         }
+        let port = hostPort.port
         let labels = hostPort.host.split(separator: ".", omittingEmptySubsequences: false)
         let service =
             switch labels.count {

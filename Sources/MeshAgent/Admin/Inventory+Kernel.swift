@@ -2,6 +2,7 @@
 
 import Foundation
 import MeshAdminAPI
+import MeshConfiguration
 import MeshModel
 import MeshSteering
 

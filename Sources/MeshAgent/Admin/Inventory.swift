@@ -2,6 +2,7 @@
 
 import Foundation
 import MeshAdminAPI
+import MeshConfiguration
 import MeshModel
 import MeshProxy
 import MeshSteering
@@ -112,7 +113,7 @@ struct Inventory: AdminBackend {
         ).explain(source: source, destination: destination)
     }
 
-    func configuration() -> [String: String] { self.reloader.configuration.description }
+    func configuration() -> ConfigurationSummary { self.reloader.live.summary }
 
     func events(follow: Bool) -> (history: [NodeEvent], subscription: EventHub.Subscription?)? {
         guard follow else { return (self.events.history, nil) }

@@ -3,6 +3,7 @@
 import GRPCCore
 import GRPCNIOTransportHTTP2Posix
 import MeshAPI
+import MeshConfiguration
 import MeshDiscovery
 import MeshIdentity
 import MeshModel
@@ -61,9 +62,9 @@ package struct GRPCControlPlane: ControlPlaneDialler {
     ) throws -> HTTP2ClientTransport.Posix {
         let target: any ResolvableTarget =
             switch IPAddress(self.address.host) {
-            case .some(let ip) where ip.isIPv4: .ipv4(address: self.address.host, port: self.address.port)
-            case .some: .ipv6(address: self.address.host, port: self.address.port)
-            case nil: .dns(host: self.address.host, port: self.address.port)
+            case .some(let ip) where ip.isIPv4: .ipv4(address: self.address.host, port: Int(self.address.port))
+            case .some: .ipv6(address: self.address.host, port: Int(self.address.port))
+            case nil: .dns(host: self.address.host, port: Int(self.address.port))
             }
         return try HTTP2ClientTransport.Posix(
             target: target, transportSecurity: tls.security(presenting: svid),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import GRPCCore
+import MeshConfiguration
 import MeshDiscovery
 
 /// Turns what the gRPC library throws into what an operator can act on.

@@ -4,6 +4,7 @@ import Foundation
 import HTTPTypes
 import Logging
 import MeshAdminAPI
+import MeshConfiguration
 import MeshDiscovery
 import MeshIdentity
 import MeshModel
@@ -22,6 +23,7 @@ package struct OperatorAPI: Sendable {
     /// The first is what the join line names.
     let advertise: [HostPort]
     let metrics: ControlMetrics
+    let live: LiveConfiguration<ControlConfiguration>
     let logger: Logger
     let startedAt: Date
 

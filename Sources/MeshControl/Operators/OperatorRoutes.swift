@@ -4,6 +4,7 @@ import Foundation
 import HTTPTypes
 import Hummingbird
 import MeshAdminAPI
+import MeshConfiguration
 import MeshResources
 import NIOCore
 
@@ -67,6 +68,7 @@ package enum OperatorRoutes {
             try await api.checkHealth()
             return Self.json(text: "{\"status\":\"ok\"}")
         }
+        routes.add(.get, "/v1/config") { _, _ in try Self.json(api.live.summary) }
         routes.add(.get, "/v1/status") { _, _ in try Self.json(await api.status()) }
         routes.add(.get, "/v1/nodes") { _, _ in try Self.json(await api.nodes()) }
         routes.add(.delete, "/v1/nodes/{name}") { _, context in

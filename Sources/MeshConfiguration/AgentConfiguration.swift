@@ -86,70 +86,9 @@ package struct AgentConfiguration: Sendable, Equatable {
     /// As ``ProxyConfiguration/Engine``.
     package enum Engine: String, Sendable, CaseIterable { case automatic, user, kernel }
 
-    package enum LogLevel: String, Sendable, CaseIterable { case trace, debug, info, notice, warning, error }
-
     /// Key and effective value, secrets left out.
-    package var description: [String: String] {
-        [
-            "node": self.node, "controlPlane": self.controlPlane?.description ?? "",
-            "caFingerprint": self.caFingerprint ?? "", "joinToken": self.joinToken == nil ? "" : "(redacted)",
-            "dataDir": self.dataDirectory, "runDir": self.runDirectory, "instance": self.instance,
-            "nodeAddresses": self.nodeAddresses.map(\.description).joined(separator: ","),
-            "locality": self.locality.description, "loops": "\(self.loops)",
-            "handshakeThreads": "\(self.handshakeThreads)", "aead": self.aead.rawValue,
-            "engine": self.engine.rawValue,
-            "tunnelReuse": "\(self.tunnelReuse)", "tunnelAhead": "\(self.tunnelAhead)",
-            "tunnelIdleTimeout": "\(self.tunnelIdleTimeout)",
-            "unknownDestination": self.unknownDestination.rawValue, "accessLog": self.accessLog ?? "",
-            "failMode": self.failMode.rawValue,
-            "excludePorts": Self.list(self.excludePorts), "excludePrefixes": Self.list(self.excludePrefixes),
-            "excludeInboundPorts": Self.list(self.excludeInboundPorts),
-            "probeCgroups": self.probeCgroups.map(Self.list) ?? "(the kubelet's)",
-            "workloadsDirectory": self.workloadsDirectory, "directPath": self.directPath.rawValue,
-            "redirectPeer": "\(self.redirectPeer)", "sockmapCap": "\(self.sockmapCap)",
-            "mapSizes": Self.list(self.mapSizes.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }),
-            "canaryInterval": "\(self.canaryInterval)",
-            "logLevel": self.logLevel.rawValue, "maxConnections": "\(self.maxConnections)",
-            "connectTimeout": "\(self.connectTimeout)", "halfCloseTimeout": "\(self.halfCloseTimeout)",
-            "idleTimeout": "\(self.idleTimeout)", "metricsListen": self.metricsListen.description,
-            "readinessListen": self.readinessListen.description,
-        ]
-    }
-
-    private static func list(_ values: [some CustomStringConvertible]) -> String {
-        values.map(\.description).joined(separator: ",")
-    }
+    package var description: [String: String] { Self.table.description(of: self) }
 
     /// The admin API's Unix socket.
     package var socketPath: String { "\(self.runDirectory)/nodemeshd.sock" }
-}
-
-/// A host, by name or address, and a port.
-package struct HostPort: Sendable, Hashable, LosslessStringConvertible {
-    package var host: String
-    package var port: Int
-
-    package init(host: String, port: Int) {
-        self.host = host
-        self.port = port
-    }
-
-    /// Parses `host:port` or `[v6]:port`.
-    package init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0 else {
-            return nil
-        }
-        var host = text[..<colon]
-        if host.first == "[", host.last == "]" {
-            host = host.dropFirst().dropLast()
-        } else if host.contains(":") {
-            return nil
-        }
-        guard !host.isEmpty else { return nil }
-        self.init(host: String(host), port: Int(port))
-    }
-
-    package var description: String {
-        self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)"
-    }
 }

@@ -3,13 +3,15 @@
 import MeshModel
 import Testing
 
-@testable import MeshControl
+@testable import MeshConfiguration
 
-@Suite struct ConfigurationTests {
+@Suite struct ControlConfigurationTests {
     private func read(
         _ text: String?, _ flags: [(key: String, value: String)] = []
     ) throws -> ControlConfiguration {
-        try ControlConfigurationReader.read(file: text.map { ("control.yaml", $0) }, flags: flags)
+        try ControlConfiguration.table.read(
+            ConfigurationSources(file: text.map { ("control.yaml", $0) }, flags: flags)
+        ).value
     }
 
     @Test(arguments: [nil, "", "# only a comment\n", "{}"])

@@ -3,13 +3,16 @@
 import MeshModel
 import Testing
 
-@testable import MeshAgent
+@testable import MeshConfiguration
 
-@Suite struct ConfigurationReaderTests {
+@Suite struct AgentConfigurationTests {
     private static func read(
         _ text: String? = nil, flags: [(key: String, value: String)] = []
     ) throws(ConfigurationError) -> AgentConfiguration {
-        try ConfigurationReader.read(file: text.map { ("node.yaml", $0) }, flags: flags, hostName: "host-1")
+        try AgentConfiguration.table.read(
+            ConfigurationSources(file: text.map { ("node.yaml", $0) }, flags: flags),
+            base: AgentConfiguration(node: "host-1")
+        ).value
     }
 
     @Test func aControlPlaneIsAllThatMustBeGiven() throws {
@@ -68,7 +71,7 @@ import Testing
     }
 
     @Test func everyDocumentedKeyIsKnown() {
-        for key in ConfigurationReader.keys {
+        for key in AgentConfiguration.table.keys.map(\.name) {
             let error = #expect(throws: ConfigurationError.self) { try Self.read("\(key): '\u{1}'\n") }
             #expect(error?.description.contains("unknown key") == false, "\(key)")
         }

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshModel
+
+extension AgentConfiguration {
+    package typealias Table = ConfigurationTable<AgentConfiguration>
+    private typealias Key = ConfigurationKey<AgentConfiguration>
+
+    /// Every key of nodemeshd's configuration.
+    package static let table = Table(
+        program: "nodemeshd", file: "/etc/nodemesh/nodemeshd.yaml", variablePrefix: "NODEMESHD_",
+        defaults: AgentConfiguration(node: "localhost"),
+        sections: [
+            .init("The node in its mesh", Self.meshKeys), .init("Where things are", Self.placeKeys),
+            .init("What is captured", Self.captureKeys), .init("The data plane", Self.dataPlaneKeys),
+            .init("Between workloads of this node", Self.directKeys), .init("What it tells", Self.tellingKeys),
+        ]
+    ) { configuration in
+        var problems: [String] = []
+        if configuration.controlPlane == nil {
+            problems.append("controlPlane: missing; give --control-plane HOST:PORT or set it in the file")
+        }
+        if configuration.metricsListen.port == configuration.readinessListen.port {
+            problems.append("metricsListen and readinessListen: must use different ports")
+        }
+        return problems
+    }
+
+    private static let hostPort = ValueKind<HostPort>.form("HOST:PORT")
+
+    private static let meshKeys: [Key] = [
+        .single(
+            "node", \.node,
+            .text("a node name: letters, digits, '.', '-' and '_' only") { SPIFFEID.isValidSegment($0) },
+            .init(defaultText: "the host's name", flag: "node"), help: "The node's name in the mesh"),
+        .optional(
+            "controlPlane", \.controlPlane, hostPort, .init(defaultText: "none, must be set", flag: "control-plane"),
+            help: "Where `nodemesh-control` listens for nodes"),
+        .optional(
+            "caFingerprint", \.caFingerprint,
+            .init("sha256:<64 hex digits>; the control plane prints it with a join token") { text in
+                let hex = text.dropFirst("sha256:".count)
+                return text.hasPrefix("sha256:") && hex.count == 64 && hex.allSatisfy(\.isHexDigit)
+                    ? text.lowercased() : nil
+            }, .init(flag: "ca-fingerprint"), help: "Of the control plane's root certificate; needed to join"),
+        .optional(
+            "joinToken", \.joinToken,
+            .text("a join token (nmjt.<id>.<secret>); create one with 'nodemeshctl join-token create'") {
+                $0.hasPrefix("nmjt.")
+            }, .init(flag: "join-token", isSecret: true),
+            help: "Works once; needed to join. `--join-token-file` reads it from a file"),
+        .list(
+            "nodeAddresses", \.nodeAddresses,
+            .form("an IP address") { $0.isUnspecified ? "is not an IP address" : nil },
+            .init(defaultText: "the address that routes to the control plane", flag: "node-address"),
+            help: "Where peers reach this node's tunnels"),
+        .single(
+            "locality", \.locality,
+            .init(
+                "REGION, REGION/ZONE or REGION/ZONE/SUBZONE, such as eu-1/eu-1a/rack-3",
+                parse: { Locality($0).flatMap { $0.isKnown ? $0 : nil } }, text: { $0.description }),
+            .init(defaultText: "not known", flag: "locality"),
+            help: "Where the node is, and so its workloads; what services prefer endpoints by"),
+    ]
+
+    private static let placeKeys: [Key] = [
+        .single(
+            "dataDir", \.dataDirectory, .absolutePath, .init(flag: "data-dir"),
+            help: "Keys, certificates and enrolments"),
+        .single("runDir", \.runDirectory, .absolutePath, .init(flag: "run-dir"), help: "The admin socket"),
+        .single(
+            "instance", \.instance,
+            .text("an instance name: up to 32 letters, digits, '.', '-' and '_'") {
+                (1...32).contains($0.utf8.count) && $0 != "." && $0 != ".." && SPIFFEID.isValidSegment($0)
+            }, .init(flag: "instance"), help: "Separates the kernel state of several daemons on one host"),
+        .single("workloadsDirectory", \.workloadsDirectory, .absolutePath, .live, help: "Enrolment files"),
+        .single(
+            "metricsListen", \.metricsListen, hostPort, help: "Prometheus metrics"),
+        .single("readinessListen", \.readinessListen, hostPort, help: "Readiness"),
+    ]
+
+    private static let captureKeys: [Key] = [
+        .single(
+            "failMode", \.failMode, .name, .live,
+            help:
+                "What happens to captured traffic while nodemeshd is down: `closed`, it is refused; `open`, it goes in "
+                + "clear text. A workload's own comes first"),
+        .list(
+            "excludePorts", \.excludePorts, .port, .live,
+            help: "Destination ports that are never captured, for any workload"),
+        .list(
+            "excludePrefixes", \.excludePrefixes, .form("a CIDR block, such as 10.1.0.0/16 or fd00::/8"), .live,
+            help: "Destinations that are never captured, for any workload"),
+        .list(
+            "excludeInboundPorts", \.excludeInboundPorts, .port, .live,
+            help: "Ports of workloads whose connections are left alone"),
+        .optionalList(
+            "probeCgroups", \.probeCgroups,
+            .text("a cgroup's path, such as /system.slice/kubelet.service") {
+                !$0.isEmpty && !$0.split(separator: "/").contains("..")
+            }, .init(defaultText: "the kubelet's, where there is one", isLive: true),
+            help: "Cgroups of the host whose connections to local workloads are health probes, and pass"),
+        .single(
+            "unknownDestination", \.unknownDestination, .name, .init(flag: "unknown-destination"),
+            help: "What happens to a captured connection whose destination nothing declares"),
+        .map(
+            "mapSizes", \.mapSizes, MapSizes.kind, .init(defaultText: "see `nodemeshctl bpf status`"),
+            help:
+                "Entries of kernel maps. For maps made anew: after `nodemeshd cleanup`, or an upgrade that rebuilds them"
+        ),
+        .single(
+            "canaryInterval", \.canaryInterval, .number(0...86_400, unit: "seconds"), .live,
+            help: "Seconds between tries of the canary; 0: none"),
+    ]
+
+    private static let dataPlaneKeys: [Key] = [
+        .single(
+            "loops", \.loops, .number(0...64), .init(defaultText: "0: one per processor, at most four", flag: "loops"),
+            help: "Event loops"),
+        .single(
+            "handshakeThreads", \.handshakeThreads, .number(0...64),
+            .init(defaultText: "0: one per four processors, at least one"),
+            help: "Threads for the arithmetic of TLS handshakes"),
+        .single(
+            "engine", \.engine, .name, .init(flag: "engine"),
+            help: "What seals and opens the records of tunnels; `automatic` is the one that is faster here"),
+        .single(
+            "aead", \.aead, .name,
+            help: "The library for tunnels' records; `automatic` is the fastest that passes its test at start"),
+        .single(
+            "tunnelReuse", \.tunnelReuse, .flag,
+            help: "A tunnel carries one connection after the other between the same two workloads"),
+        .single(
+            "tunnelAhead", \.tunnelAhead, .flag, help: "Where connections come often, a tunnel is made in advance"),
+        .single(
+            "tunnelIdleTimeout", \.tunnelIdleTimeout, .number(1...3600, unit: "seconds"),
+            help: "Seconds a tunnel waits for its next connection"),
+        .single(
+            "maxConnections", \.maxConnections, .number(0...10_000_000),
+            .init(defaultText: "0: from the descriptor limit"), help: "Connections at one time"),
+        .single(
+            "connectTimeout", \.connectTimeout, .number(1...3600, unit: "seconds"),
+            help: "Seconds a connection may take to be made"),
+        .single(
+            "halfCloseTimeout", \.halfCloseTimeout, .number(1...1_000_000, unit: "seconds"),
+            help: "Seconds a connection may stay half closed without a byte moving"),
+        .single(
+            "idleTimeout", \.idleTimeout, .number(0...10_000_000, unit: "seconds"),
+            help: "Seconds a connection may be idle; 0: for ever"),
+    ]
+
+    private static let directKeys: [Key] = [
+        .single(
+            "directPath", \.directPath, .name,
+            help: "Connections between workloads of this node may pass the proxy by once it has decided about them"),
+        .single(
+            "redirectPeer", \.redirectPeer, .flag,
+            help: "Packets of such connections skip the host's side of veth pairs"),
+        .single(
+            "sockmapCap", \.sockmapCap, .number((1 << 20)...(1 << 30), unit: "bytes"),
+            help: "Bytes that may wait unread in each direction of an accelerated connection; beyond them it ends"),
+    ]
+
+    private static let tellingKeys: [Key] = [
+        .single("logLevel", \.logLevel, .name, .init(flag: "log-level"), help: "From which weight on lines are logged"),
+        .optional(
+            "accessLog", \.accessLog,
+            .text("an absolute path or '-' for standard output") { $0 == "-" || $0.hasPrefix("/") },
+            .init(defaultText: "none", flag: "access-log"), help: "A file for one line of JSON a connection"),
+    ]
+}
