@@ -10,7 +10,16 @@ package struct NodeStatus: Codable, Sendable, Hashable {
         /// Seconds since the view was last confirmed; nil: never.
         package var viewAgeSeconds: Double?
         package var lastError: String?
-        package init(address: String, isConnected: Bool, viewAgeSeconds: Double?, lastError: String?) {
+        /// Seconds since the control plane last said anything to this run of the daemon; nil: never.
+        package var contactAgeSeconds: Double?
+        /// The view is older than maxStaleness, and new connections are refused.
+        package var isStale: Bool?
+        package init(
+            address: String, isConnected: Bool, viewAgeSeconds: Double?, lastError: String?,
+            contactAgeSeconds: Double? = nil, isStale: Bool? = nil
+        ) {
+            self.contactAgeSeconds = contactAgeSeconds
+            self.isStale = isStale
             self.address = address
             self.isConnected = isConnected
             self.viewAgeSeconds = viewAgeSeconds
@@ -55,14 +64,17 @@ package struct NodeStatus: Codable, Sendable, Hashable {
     package var waiting: Int?
     /// What is wrong in enrolment files, with file and line.
     package var enrolmentProblems: [String]?
+    /// What an operator should know while traffic goes on, as sentences.
+    package var alarms: [String]?
 
     package init(
         node: String, version: String, startedAt: Date, trustDomain: String, isReady: Bool, problem: String? = nil,
         controlPlane: ControlPlane, certificate: CertificateSummary?, failMode: String, loops: Int,
         connectionsOpen: Int, workloads: Int, services: Int, meshPrefixes: [String], steering: [String: UInt64],
         maps: [Map], canary: CanaryStatus? = nil, refusals: [String: UInt64]? = nil, waiting: Int? = nil,
-        enrolmentProblems: [String]? = nil
+        enrolmentProblems: [String]? = nil, alarms: [String]? = nil
     ) {
+        self.alarms = alarms
         self.enrolmentProblems = enrolmentProblems
         self.problem = problem
         self.canary = canary

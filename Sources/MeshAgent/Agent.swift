@@ -39,8 +39,8 @@ package struct Agent: Sendable {
         let cgroup = try HostSetup(configuration: self.configuration, logger: self.logger).prepare()
         let lock = try self.lockRunDirectory()
         defer { withExtendedLifetime(lock) {} }
-        let credentials = try await self.join()
-        let parts = try self.assemble(cgroup: cgroup, credentials: credentials)
+        let start = try await self.findIdentity()
+        let parts = try self.assemble(cgroup: cgroup, start: start)
         defer {
             parts.watch.stop()
             parts.eventReader.stop()
@@ -52,8 +52,9 @@ package struct Agent: Sendable {
             configuration: .init(
                 services: [
                     .init(service: parts.conductor), .init(service: parts.control),
-                    .init(service: parts.certificates), .init(service: parts.direct),
-                ] + self.servers(parts).map { .init(service: $0) },
+                    .init(service: parts.certificates), .init(service: parts.direct), .init(service: parts.health),
+                    .init(service: parts.addresses),
+                ] + (parts.keeper.map { [.init(service: $0)] } ?? []) + self.servers(parts).map { .init(service: $0) },
                 gracefulShutdownSignals: [.sigterm, .sigint], logger: self.logger))
         do {
             try await group.run()
@@ -83,18 +84,25 @@ package struct Agent: Sendable {
         return lock
     }
 
-    private func join() async throws(AgentError) -> NodeCredentials {
+    /// What the last run left on disk: with it nothing waits for the control plane.
+    private func findIdentity() async throws(AgentError) -> StartState {
         guard let address = self.configuration.controlPlane else { throw AgentError("controlPlane: missing") }
         let join = NodeJoin(
             store: NodeCredentialStore(directory: self.configuration.dataDirectory),
             dialler: GRPCControlPlane(address: address))
         do throws(ControlPlaneError) {
-            let credentials = try await join.credentials(
-                node: self.configuration.node, token: self.configuration.joinToken,
-                fingerprint: self.configuration.caFingerprint)
+            let (node, token, fingerprint) = (
+                self.configuration.node, self.configuration.joinToken, self.configuration.caFingerprint
+            )
+            let credentials = try await join.credentials(node: node, token: token, fingerprint: fingerprint)
             self.logger.info(
                 "this node's identity is at hand", metadata: ["node.identity": "\(credentials.svid.identity)"])
-            return credentials
+            var start = StartState(
+                credentials: credentials, directory: self.configuration.dataDirectory, logger: self.logger)
+            if let token, let fingerprint {
+                start.rejoin = { try await join.exchange(token, node: node, fingerprint: fingerprint) }
+            }
+            return start
         } catch {
             throw AgentError("\(error)")
         }
@@ -134,10 +142,10 @@ package struct Agent: Sendable {
 
     private static func bind(_ address: HostPort) -> BindAddress { .hostname(address.host, port: Int(address.port)) }
 
-    private func assemble(cgroup: String, credentials: NodeCredentials) throws(AgentError) -> AgentParts {
+    private func assemble(cgroup: String, start: StartState) throws(AgentError) -> AgentParts {
         do {
             return try AgentParts(
-                configuration: self.configuration, cgroup: cgroup, credentials: credentials, logger: self.logger,
+                configuration: self.configuration, cgroup: cgroup, start: start, logger: self.logger,
                 live: self.live)
         } catch let error as AgentError {
             throw error

@@ -4,6 +4,7 @@ import Foundation
 import Logging
 import MeshAdminAPI
 import MeshConfiguration
+import MeshDiscovery
 import MeshIdentity
 import MeshLinux
 import MeshModel
@@ -26,12 +27,17 @@ struct AgentParts: Sendable {
     let direct: LocalPathService
     let eventReader: EventReader
     let canary: Canary
+    let health: HealthWatch
+    let addresses: NodeAddresses
+    /// nil: the view cannot be kept.
+    let keeper: ViewKeeper?
 
     init(
-        configuration: AgentConfiguration, cgroup: String, credentials: NodeCredentials, logger: Logger,
+        configuration: AgentConfiguration, cgroup: String, start: StartState, logger: Logger,
         live: LiveConfiguration<AgentConfiguration>
     ) throws {
         guard let controlPlane = configuration.controlPlane else { throw AgentError("controlPlane: missing") }
+        let credentials = start.credentials
         let telemetry = try ConnectionTelemetry(accessLog: configuration.accessLog)
         var kernel = SteeringConfiguration(instance: configuration.instance, proxyCgroup: cgroup)
         kernel.failMode = configuration.failMode == .open ? .open : .closed
@@ -84,14 +90,31 @@ struct AgentParts: Sendable {
         }
 
         let news = News()
+        let freshness = ViewFreshness(ownLimit: Self.limit(configuration))
+        if let confirmedAt = start.view.confirmedAt { freshness.restored(confirmedAt: confirmedAt) }
+        let keeping = Keeping()
         let control = ControlPlaneClient(
             credentials: credentials, store: NodeCredentialStore(directory: configuration.dataDirectory),
-            dialler: GRPCControlPlane(address: controlPlane), logger: logger,
-            handlers: .init(state: { news.states.yield($0) }, registered: { news.registrations.yield($0) }))
+            dialler: GRPCControlPlane(address: controlPlane), logger: logger, discovery: start.view.discovery,
+            freshness: freshness, faults: start.faults, rejoin: start.rejoin,
+            handlers: .init(
+                state: { state in
+                    news.states.yield(state)
+                    keeping.keeper?.changed()
+                }, registered: { news.registrations.yield($0) }))
+        let keeper = start.keeper(freshness: freshness, logger: logger) { control.held }
+        keeping.keeper = keeper
+        let alarms = CertificateAlarms(events: events, logger: logger)
         let certificates = CertificateManager(
-            signer: control, bundle: { control.credentials.bundle }, logger: logger,
-            onChange: { news.certificates.yield($0) })
-        let views = ViewBuilder(node: configuration.node, locality: configuration.locality, logger: logger) { view in
+            signer: control, bundle: { control.credentials.bundle },
+            kept: SVIDStore(
+                directory: configuration.dataDirectory, queue: start.queue, faults: start.faults, logger: logger),
+            alarms: alarms, logger: logger, onChange: { news.certificates.yield($0) })
+        let views = ViewBuilder(
+            node: configuration.node, locality: configuration.locality, logger: logger,
+            report: { control.setTrustReport($0) }
+        ) { view in
+            certificates.setIssuingRoot(view.snapshot.settings.issuingRoot)
             // The loops come first: from the moment a prefix is captured they must know what is in it.
             proxy.update(view)
             direct.tell(view)
@@ -101,7 +124,10 @@ struct AgentParts: Sendable {
                 logger.error("the mesh prefixes cannot be set", metadata: ["reason": "\(error)"])
             }
         }
-        let addresses = try Self.nodeAddresses(configuration, towards: controlPlane.host)
+        let addresses = NodeAddresses(
+            configured: configuration.nodeAddresses, towards: controlPlane.host,
+            last: start.view.discovery?.state.nodes.first { $0.name == configuration.node }?.addresses ?? [],
+            logger: logger)
         let trustDomain = credentials.trustDomain
         let watch = try CgroupWatch()
         let plane = KernelPlane(
@@ -116,12 +142,16 @@ struct AgentParts: Sendable {
             plane: plane, logger: logger, settle: .milliseconds(10), limit: Int(kernel.capacities.workloads) - 1,
             names: names, watcher: watch.watcher
         ) { entries in
+            let identities = Self.identities(of: entries, trustDomain: trustDomain)
+            await certificates.adopt(Set(identities.values))
             await path.update(workloads: entries.compactMap { $0.directEnd })
-            await views.update(local: Self.identities(of: entries, trustDomain: trustDomain))
+            await views.update(local: identities)
             let ports = await sockets.ports
+            // Without an address of the node nobody could reach them; as soon as there is one this is called again.
+            guard let own = addresses.current else { return }
             control.setRegistration(
                 NodeRegistration(
-                    addresses: addresses, tunnelPort: MeshPorts.tunnel, locality: configuration.locality,
+                    addresses: own, tunnelPort: MeshPorts.tunnel, locality: configuration.locality,
                     workloads: entries.map { entry in
                         WorkloadRegistration(
                             id: entry.id, serviceAccount: entry.request.serviceAccount, labels: entry.request.labels,
@@ -131,7 +161,23 @@ struct AgentParts: Sendable {
                     }))
         }
         let refusals = RefusalList()
-        let reloader = Reloader(live, logger: logger) { upkeep.apply($0) }
+        let reloader = Reloader(live, logger: logger) { next in
+            upkeep.apply(next)
+            freshness.setOwnLimit(Self.limit(next))
+        }
+        addresses.onChange { await registry.touch() }
+        self.health = HealthWatch(
+            freshness: freshness, control: control, alarms: alarms, faults: start.faults, events: events,
+            logger: logger, refusal: start.view.refusal,
+            onStale: { reason in
+                proxy.setStaleness(reason)
+                Task { await path.setSuspended(reason != nil) }
+            }, onClockJump: { certificates.wake() })
+        self.health.watch(telemetry.registry)
+        // Before anything is decided by a view that is too old already.
+        self.health.look()
+        self.addresses = addresses
+        self.keeper = keeper
         self.telemetry = telemetry
         self.steering = steering
         self.proxy = proxy
@@ -148,7 +194,8 @@ struct AgentParts: Sendable {
         self.inventory = Inventory(
             settings: configuration, reloader: reloader, events: events, sockets: sockets, canary: canary,
             startedAt: Date(), loops: loops, proxy: proxy, steering: steering, registry: registry, views: views,
-            control: control, certificateManager: certificates, refusals: refusals, direct: path)
+            control: control, certificateManager: certificates, refusals: refusals, direct: path,
+            health: self.health, freshness: freshness)
     }
 
     private static func proxyConfiguration(_ configuration: AgentConfiguration, loops: Int) -> ProxyConfiguration {
@@ -183,16 +230,8 @@ struct AgentParts: Sendable {
         return proxy
     }
 
-    private static func nodeAddresses(
-        _ configuration: AgentConfiguration, towards host: String
-    ) throws(AgentError) -> [IPAddress] {
-        if !configuration.nodeAddresses.isEmpty { return configuration.nodeAddresses }
-        guard let source = Linux.sourceAddress(towards: host) else {
-            throw AgentError(
-                "no route leads to the control plane at \(host), so this node's address is not known; give --node-address"
-            )
-        }
-        return [IPAddress(high: source.high, low: source.low)]
+    private static func limit(_ configuration: AgentConfiguration) -> Duration? {
+        configuration.maxStaleness > 0 ? .seconds(configuration.maxStaleness) : nil
     }
 
     private static func identities(
@@ -211,6 +250,16 @@ extension WorkloadRegistry.Entry {
         let end = DirectPlanner.End(
             id: self.id, key: self.key, namespaceCookie: cookie, addresses: self.workload.addresses)
         return (end, self.workload.namespace, self.request.accelerate == nil ? nil : self.workload.cgroup.path)
+    }
+}
+
+/// The control plane's client is made before what keeps its view.
+private final class Keeping: Sendable {
+    private let stored = Mutex<ViewKeeper?>(nil)
+
+    var keeper: ViewKeeper? {
+        get { self.stored.withLock { $0 } }
+        set { self.stored.withLock { $0 = newValue } }
     }
 }
 

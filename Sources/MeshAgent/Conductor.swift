@@ -86,7 +86,10 @@ struct Conductor: ServiceLifecycle.Service {
     /// Certificates come after registration: the control plane signs only for what it knows to run here.
     private func registered(refused: [WorkloadID: String]) async {
         self.refusals.current = refused
-        let accepted = await self.registry.all.filter { refused[$0.id] == nil }
+        let (all, waiting) = (await self.registry.all, await self.registry.allWaiting)
+        let known = all.map(\.request) + waiting.map(\.request)
+        self.certificates.prune(keeping: Set(known.compactMap { $0.identity(in: self.trustDomain) }))
+        let accepted = all.filter { refused[$0.id] == nil }
         self.certificates.setIdentities(Set(accepted.compactMap { $0.identity(in: self.trustDomain) }))
         self.certificates.retryMissing()
     }
@@ -153,7 +156,7 @@ struct Conductor: ServiceLifecycle.Service {
     private func waitForView() async {
         let deadline = ContinuousClock.now + Self.patience
         while await self.views.snapshot == nil, ContinuousClock.now < deadline, !Task.isCancelled {
-            try? await Task.sleep(for: .milliseconds(20))
+            try? await Task.sleep(for: .milliseconds(5))
         }
     }
 

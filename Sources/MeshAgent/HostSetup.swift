@@ -22,6 +22,9 @@ struct HostSetup {
         do {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            // Not when it is so already: on a read-only file system that would be an error.
+            let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? NSNumber
+            if mode?.intValue == 0o700 { return }
             try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
         } catch {
             throw AgentError("\(path) cannot be made private to root: \(error.localizedDescription)")

@@ -111,6 +111,10 @@ extension AgentConfiguration {
         .single(
             "canaryInterval", \.canaryInterval, .number(0...86_400, unit: "seconds"), .live,
             help: "Seconds between tries of the canary; 0: none"),
+        .single(
+            "maxStaleness", \.maxStaleness, .number(0...31_536_000, unit: "seconds"), .live,
+            help: "Seconds: while the control plane has not confirmed the view for longer, new connections are refused;"
+                + " 0: never"),
     ]
 
     private static let dataPlaneKeys: [Key] = [

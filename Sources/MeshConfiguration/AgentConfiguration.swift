@@ -56,6 +56,8 @@ package struct AgentConfiguration: Sendable, Equatable {
     package var mapSizes: [String: UInt32] = [:]
     /// Seconds between tries of the canary; 0: none is made.
     package var canaryInterval: Int = 60
+    /// Seconds: while the control plane has not confirmed the view for longer, new connections are refused; 0: never.
+    package var maxStaleness: Int = 0
     /// A file, `-` for standard output, or nil for none.
     package var accessLog: String?
     package var logLevel: LogLevel = .info

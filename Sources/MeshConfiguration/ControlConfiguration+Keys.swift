@@ -55,8 +55,15 @@ extension ControlConfiguration {
             "nodeTimeout", \.nodeTimeout, .number(3...3600, unit: "seconds"), .init(flag: "node-timeout"),
             help: "Seconds without a sign of a node until its workloads count as unhealthy"),
         .single(
-            "svidTtl", \.svidTTL, .number(60...2_592_000, unit: "seconds"), .init(flag: "svid-ttl"),
-            help: "Seconds a certificate is valid; renewed at half of it"),
+            "svidTtl", \.svidTTL, .number(10...2_592_000, unit: "seconds"), .init(flag: "svid-ttl"),
+            help: "Seconds a workload's certificate is valid; renewed at half of it"),
+        .single(
+            "nodeTtl", \.nodeTTL, .number(60...31_536_000, unit: "seconds"),
+            help: "Seconds a node's own certificate is valid; renewed at half of it. A node that is away for longer has"
+                + " to join again"),
+        .single(
+            "maxStaleness", \.maxStaleness, .number(0...31_536_000, unit: "seconds"),
+            help: "Seconds: nodes whose view was not confirmed for longer refuse new connections; 0: never"),
     ]
 
     private static let stateKeys: [Key] = [

@@ -18,8 +18,12 @@ package struct ControlConfiguration: Equatable, Sendable {
     package var trustDomain = "mesh.internal"
     /// Seconds without a heartbeat until a node's workloads count as unhealthy.
     package var nodeTimeout = 30
-    /// Seconds that certificates of workloads and nodes are valid.
+    /// Seconds that certificates of workloads are valid.
     package var svidTTL = 86_400
+    /// Seconds that certificates of nodes are valid.
+    package var nodeTTL = 7 * 86_400
+    /// Seconds: nodes whose view was not confirmed for longer refuse new connections; 0: never.
+    package var maxStaleness = 0
     package var logLevel = LogLevel.info
 
     package init() {}

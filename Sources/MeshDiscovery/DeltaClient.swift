@@ -29,13 +29,14 @@ package struct DeltaClient: Sendable {
         package var description: String { "\(self.name.prefix(256)): \(self.reason)" }
     }
 
-    private struct Held: Sendable {
+    struct Held: Sendable {
+        /// Empty: not known, so that a server sends it again.
         var version: String
         var resource: MeshResource
     }
 
     /// One type's resources, and how far this stream has come with them.
-    private struct Table: Sendable {
+    struct Table: Sendable {
         var resources: [String: Held] = [:]
         /// Refused without a previous version to keep.
         var refused: [String: AuthorizationPolicy] = [:]
@@ -46,15 +47,19 @@ package struct DeltaClient: Sendable {
     }
 
     private let node: Envoy_Service_Discovery_V3_Node
-    private let trustDomain: String
-    private let limits: DiscoveryLimits
-    private var tables: [ResourceType: Table] = [:]
+    let trustDomain: String
+    let limits: DiscoveryLimits
+    var tables: [ResourceType: Table] = [:]
     private var isConnected = false
+    /// The newest revision of the control plane's store that a response told; 0: none did.
+    package internal(set) var revision: UInt64
 
     /// - Parameters:
     ///   - node: sent in the first request of each stream.
     ///   - trustDomain: of the workloads that name none.
-    package init(node: String, trustDomain: String, limits: DiscoveryLimits = .init()) {
+    ///   - seenRevision: of the control plane's store, by an earlier client of this node.
+    package init(node: String, trustDomain: String, limits: DiscoveryLimits = .init(), seenRevision: UInt64 = 0) {
+        self.revision = seenRevision
         self.node = .with { $0.id = node }
         self.trustDomain = trustDomain
         self.limits = limits
@@ -70,7 +75,10 @@ package struct DeltaClient: Sendable {
             return .with {
                 if type == ResourceType.allCases.first { $0.node = self.node }
                 $0.typeURL = type.typeURL
-                $0.initialResourceVersions = (self.tables[type]?.resources ?? [:]).mapValues(\.version)
+                let table = self.tables[type] ?? Table()
+                // Of what was refused the server tells again, or that it is gone.
+                $0.initialResourceVersions = table.resources.mapValues(\.version)
+                    .merging(table.refused.mapValues { _ in "" }) { held, _ in held }
             }
         }
     }
@@ -96,6 +104,16 @@ package struct DeltaClient: Sendable {
         guard response.resources.count + response.removedResources.count <= self.limits.names else {
             throw DiscoveryError(.limitExceeded, "the control plane sent more than \(self.limits.names) names at once")
         }
+        if let revision = response.revision {
+            guard revision >= self.revision else {
+                throw DiscoveryError(
+                    .rolledBack,
+                    "the control plane is at revision \(revision) of its store, and this node has seen \(self.revision):"
+                        + " it was restored from an older backup, or is another one; what it says is refused until an"
+                        + " operator runs 'nodemeshctl accept-restore' there")
+            }
+            self.revision = revision
+        }
         // One change of many resources would copy the table for each of them otherwise.
         self.tables[type] = nil
         var received = Received(reply: .init(), type: type, isChanged: !table.isComplete, refused: [])
@@ -106,18 +124,13 @@ package struct DeltaClient: Sendable {
         }
         var seen: Set<String> = []
         for resource in response.resources {
-            do throws(ResourceError) {
-                guard seen.insert(resource.name).inserted else { throw ResourceError("name", "stands there twice") }
-                try self.take(resource, of: type, into: &table)
+            if !seen.insert(resource.name).inserted {
+                received.refused.append(Refusal(name: resource.name, reason: "stands there twice"))
+            } else if let refusal = self.accept(resource, of: type, into: &table) {
+                received.refused.append(refusal)
+                received.isChanged = received.isChanged || table.refused[resource.name] != nil
+            } else {
                 received.isChanged = true
-            } catch {
-                received.refused.append(Refusal(name: resource.name, reason: error.description))
-                if type == .authorization, table.resources[resource.name] == nil,
-                    let stand = Self.standIn(for: resource)
-                {
-                    table.refused[resource.name] = stand
-                    received.isChanged = true
-                }
             }
         }
         table.isPartial = response.isPartial
@@ -125,6 +138,21 @@ package struct DeltaClient: Sendable {
         self.tables[type] = table
         received.reply = self.reply(to: response, refusing: received.refused)
         return received
+    }
+
+    /// - Returns: why the resource was refused; its previous version stays then.
+    func accept(
+        _ message: Envoy_Service_Discovery_V3_Resource, of type: ResourceType, into table: inout Table
+    ) -> Refusal? {
+        do throws(ResourceError) {
+            try self.take(message, of: type, into: &table)
+            return nil
+        } catch {
+            if type == .authorization, table.resources[message.name] == nil, let stand = Self.standIn(for: message) {
+                table.refused[message.name] = stand
+            }
+            return Refusal(name: message.name, reason: error.description)
+        }
     }
 
     private func take(

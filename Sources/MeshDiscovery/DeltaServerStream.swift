@@ -143,9 +143,11 @@ package struct DeltaServerStream: Sendable {
 
     /// The next response to send, nil when there is nothing to send now. Call it after every event until it is nil.
     ///
-    /// - Parameter tables: a type without a table is not known yet; it and all that follow it wait.
+    /// - Parameters:
+    ///   - tables: a type without a table is not known yet; it and all that follow it wait.
+    ///   - revision: of what the tables are made from; 0: not known.
     package mutating func next(
-        from tables: [ResourceType: ResourceTable]
+        from tables: [ResourceType: ResourceTable], revision: UInt64 = 0
     ) -> Envoy_Service_Discovery_V3_DeltaDiscoveryResponse? {
         for phase in Self.phases {
             guard var subscription = self.subscriptions[phase.type] else { continue }
@@ -166,6 +168,7 @@ package struct DeltaServerStream: Sendable {
             var response = self.response(for: names.sorted(), of: phase.type, in: table, to: &subscription)
             self.lastNonce += 1
             response.nonce = String(self.lastNonce)
+            if revision > 0 { response.revision = revision }
             subscription.outstanding = response.nonce
             subscription.isAnswered = true
             self.subscriptions[phase.type] = subscription
@@ -226,6 +229,21 @@ extension Envoy_Service_Discovery_V3_DeltaDiscoveryResponse {
     /// Ends the otherwise opaque version of a response that more of the same follow at once, so that a client does not
     /// take a part of the mesh for the whole. Servers that never split a change never set it.
     fileprivate static let partialMark = " partial"
+
+    /// Before the number of the store's revision in that version.
+    fileprivate static let revisionMark = "@"
+
+    /// The revision of the store that the response was made from, which only grows; nil: the server does not tell.
+    package fileprivate(set) var revision: UInt64? {
+        get {
+            self.systemVersionInfo.split(separator: " ").first { $0.hasPrefix(Self.revisionMark) }
+                .flatMap { UInt64($0.dropFirst(Self.revisionMark.count)) }
+        }
+        set {
+            guard let newValue else { return }
+            self.systemVersionInfo = "\(Self.revisionMark)\(newValue) " + self.systemVersionInfo
+        }
+    }
 
     package fileprivate(set) var isPartial: Bool {
         get { self.systemVersionInfo.hasSuffix(Self.partialMark) }

@@ -7,6 +7,8 @@ package struct DiscoveryError: Error, Sendable, Hashable, CustomStringConvertibl
         case limitExceeded
         /// A message that has no place in the stream's present state.
         case unexpected
+        /// The server's store is older than what this client has seen of it.
+        case rolledBack
     }
 
     package let code: Code

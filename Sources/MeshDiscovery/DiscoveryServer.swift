@@ -24,6 +24,7 @@ package final class DiscoveryServer: Sendable {
 
     private struct State {
         var tables: [ResourceType: ResourceTable] = [:]
+        var revision: UInt64 = 0
         var streams: [UInt64: Stream] = [:]
         var lastStream: UInt64 = 0
         var isShutDown = false
@@ -59,7 +60,10 @@ package final class DiscoveryServer: Sendable {
     }
 
     /// Makes each of these types hold exactly these resources, all at once: no stream sees some of it without the rest.
-    package func set(_ resources: [ResourceType: [DiscoveryResource]]) {
+    ///
+    /// - Parameter revision: of the store that they are made from; it must never fall. 0: there is no such thing.
+    package func set(_ resources: [ResourceType: [DiscoveryResource]], revision: UInt64 = 0) {
+        self.state.withLock { $0.revision = max($0.revision, revision) }
         self.change { tables in
             var isChanged = false
             for (type, list) in resources {
@@ -99,7 +103,8 @@ package final class DiscoveryServer: Sendable {
     }
 
     private func next(for stream: Stream) -> Envoy_Service_Discovery_V3_DeltaDiscoveryResponse? {
-        self.state.withLock { state in stream.machine.withLock { $0.next(from: state.tables) } }
+        self.state.withLock { state in stream.machine.withLock { $0.next(from: state.tables, revision: state.revision) }
+        }
     }
 
     private func open(_ stream: Stream) throws(RPCError) -> UInt64 {

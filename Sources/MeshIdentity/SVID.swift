@@ -10,6 +10,8 @@ package struct SVID: Sendable {
     /// PEM, leaf first. Roots are left out: peers have them.
     package let chainPEM: [String]
     package let key: IdentityKey
+    /// The root that the chain leads to.
+    package let issuer: CertificateFingerprint
     /// Lower-case hexadecimal.
     package let serial: String
     package let notBefore: Date
@@ -31,10 +33,13 @@ package struct SVID: Sendable {
         guard key.matches(leaf) else {
             throw IdentityError(.keyMismatch, "the certificate for \(identity) belongs to another key")
         }
-        _ = try await bundle.verify(chain: chain, as: .peer, now: now)
+        guard let root = try await bundle.verify(chain: chain, as: .peer, now: now).last else {
+            throw IdentityError(.untrusted, "the certificate leads to no root")
+        }
         var pem: [String] = []
         for certificate in chain where !certificate.isRoot { pem.append(try certificate.pem()) }
         self.identity = identity
+        self.issuer = try CertificateFingerprint(root)
         self.chainPEM = pem
         self.key = key
         self.serial = leaf.serialText
@@ -50,8 +55,31 @@ package struct SVID: Sendable {
         return try leaf.spiffeID()
     }
 
+    /// From when to when the first certificate of a chain is good, before anything is verified.
+    package static func validity(ofChain pem: String) throws(IdentityError) -> ClosedRange<Date> {
+        guard let leaf = try Certificate.parse(pem: pem).first, leaf.notValidBefore <= leaf.notValidAfter else {
+            throw IdentityError(.malformed, "the certificate chain is empty, or its first certificate is never good")
+        }
+        return leaf.notValidBefore...leaf.notValidAfter
+    }
+
     /// Leaf first, one text.
     package var chainText: String { self.chainPEM.joined() }
+
+    /// Not over yet. One that does not begin before some time to come by this machine's clock is good all the same: its
+    /// peers, whose clocks are right, take it.
+    package func isUsable(at now: Date) -> Bool { now < self.notAfter }
+
+    /// How much of its life is over, 0 to 1 and beyond.
+    package func spent(at now: Date) -> Double {
+        now.timeIntervalSince(self.start) / max(1, self.notAfter.timeIntervalSince(self.start))
+    }
+
+    /// Issuers backdate; counted from there a short life would be half over before it began.
+    private var start: Date {
+        let backdated = self.notBefore.addingTimeInterval(CertificateAuthority.backdate)
+        return backdated < self.notAfter ? backdated : self.notBefore
+    }
 
     package func isValid(at now: Date) -> Bool { self.notBefore <= now && now < self.notAfter }
 
@@ -59,10 +87,7 @@ package struct SVID: Sendable {
     ///
     /// - Parameter jitter: -1...1.
     package func renewalTime(jitter: Double) -> Date {
-        // Issuers backdate; counted from there a short life would be half over before it began.
-        let backdated = self.notBefore.addingTimeInterval(CertificateAuthority.backdate)
-        let start = backdated < self.notAfter ? backdated : self.notBefore
-        let life = self.notAfter.timeIntervalSince(start)
-        return start.addingTimeInterval(life * (0.5 + 0.1 * min(1, max(-1, jitter))))
+        let life = self.notAfter.timeIntervalSince(self.start)
+        return self.start.addingTimeInterval(life * (0.5 + 0.1 * min(1, max(-1, jitter))))
     }
 }

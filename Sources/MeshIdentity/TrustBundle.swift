@@ -7,6 +7,8 @@ package struct TrustBundle: Sendable, Hashable {
     package let roots: [Certificate]
     /// One PEM text for each root, in the same order.
     package let pem: [String]
+    /// Of the roots.
+    package let fingerprints: Set<CertificateFingerprint>
 
     /// Every certificate must be a self-signed root; repeated ones are dropped.
     package init(_ certificates: [Certificate]) throws(IdentityError) {
@@ -24,8 +26,13 @@ package struct TrustBundle: Sendable, Hashable {
         }
         self.roots = roots
         var pem: [String] = []
-        for root in roots { pem.append(try root.pem()) }
+        var fingerprints: Set<CertificateFingerprint> = []
+        for root in roots {
+            pem.append(try root.pem())
+            fingerprints.insert(try CertificateFingerprint(root))
+        }
         self.pem = pem
+        self.fingerprints = fingerprints
     }
 
     /// From PEM texts, each of one or more certificates.

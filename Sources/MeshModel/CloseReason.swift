@@ -27,7 +27,9 @@ package enum CloseReason: String, Sendable, Hashable, CaseIterable {
     case tlsFailed = "tls_failed"
     /// The peer proved another identity than the expected one.
     case identityMismatch = "identity_mismatch"
-    /// No certificate for the local workload yet.
+    /// The view of the mesh is older than it may be to decide by it.
+    case staleView = "stale_view"
+    /// No certificate for the local workload yet, or only one that has expired.
     case identityUnavailable = "identity_unavailable"
     /// The peer broke the tunnel protocol.
     case protocolError = "protocol_error"

@@ -9,8 +9,17 @@ package struct MeshSettings: Hashable, Sendable {
     package var trustBundle: [String]
     /// Policies in this namespace hold for the whole mesh.
     package var rootNamespace: String
+    /// Seconds: a node whose view is older refuses new connections; nil: never.
+    package var maxStaleness: Int?
+    /// `sha256:<hex>` of the root that signs now; nil: not told. Certificates that lead to another are to be renewed.
+    package var issuingRoot: String?
 
-    package init(trustDomain: String, prefixes: [IPPrefix], trustBundle: [String], rootNamespace: String) {
+    package init(
+        trustDomain: String, prefixes: [IPPrefix], trustBundle: [String], rootNamespace: String,
+        maxStaleness: Int? = nil, issuingRoot: String? = nil
+    ) {
+        self.maxStaleness = maxStaleness
+        self.issuingRoot = issuingRoot
         self.trustDomain = trustDomain
         self.prefixes = prefixes
         self.trustBundle = trustBundle

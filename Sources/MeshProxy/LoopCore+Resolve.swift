@@ -12,6 +12,10 @@ extension LoopCore {
             self.park(connection)
             return
         }
+        if let staleness = self.staleness {
+            self.fail(connection, .staleView, staleness)
+            return
+        }
         guard self.admitToWorkload(connection) else { return }
         switch connection.machine.origin {
         case .capturedOutbound: self.resolveOutbound(connection, view)

@@ -167,7 +167,7 @@ extension LoopCore {
             true
         case .completed, .clientReset, .policyDenied, .noHealthyEndpoint, .identityMismatch, .identityUnavailable,
             .selfCall, .originalDestinationMissing, .resourceExhausted, .limitExceeded,
-            .sockmapStalled, .idleTimeout, .endUnseen:
+            .sockmapStalled, .idleTimeout, .staleView, .endUnseen:
             false
         }
     }

@@ -35,6 +35,8 @@ final class LoopCore {
     /// By which other threads hand in what they have done for this loop.
     weak var door: EventLoop?
     var view: ProxyView?
+    /// Why the view may not decide about new connections; nil: it may.
+    var staleness: String?
     var listeners: [UInt32: Listener] = [:]
     private var lastListener: UInt32 = 0
     /// This node's workloads, by TLS server name.

@@ -118,6 +118,12 @@ package final class Proxy: Sendable {
         for loop in self.state.withLock({ $0.loops }) { loop.submit { $0.update(view) } }
     }
 
+    /// New connections are refused with reason `stale_view` from now on; with nil they are accepted again. Those that are
+    /// open go on.
+    package func setStaleness(_ reason: String?) {
+        for loop in self.loops { loop.submit { $0.staleness = reason } }
+    }
+
     /// The live connections with their present byte counts.
     package func connections() async -> [ConnectionRecord] {
         var records: [ConnectionRecord] = []

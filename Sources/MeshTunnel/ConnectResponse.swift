@@ -34,7 +34,7 @@ package struct ConnectResponse: Hashable, Sendable {
             case .completed, .clientReset, .serverReset, .tunnelReset, .noHealthyEndpoint, .connectRefused,
                 .connectTimeout, .connectFailed, .tlsFailed, .identityUnavailable, .originalDestinationMissing,
                 .resourceExhausted, .limitExceeded, .sockmapStalled, .idleTimeout, .shutdown,
-                .endUnseen:
+                .staleView, .endUnseen:
                 503
             }
         return ConnectResponse(status: status, reason: reason, detail: detail)

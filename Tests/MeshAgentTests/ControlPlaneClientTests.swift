@@ -28,12 +28,15 @@ struct ControlPlaneClientTests {
 
     init() throws { self.authority = try TestAuthority(now: self.clock.now) }
 
-    private func client(validity: TimeInterval = 86400) async throws -> ControlPlaneClient {
+    private func client(
+        validity: TimeInterval = 86400, discovery: DeltaClient? = nil, freshness: ViewFreshness? = nil,
+        faults: StateFaults? = nil, rejoin: (@Sendable () async throws -> NodeCredentials)? = nil
+    ) async throws -> ControlPlaneClient {
         let seen = self.seen
         return ControlPlaneClient(
             credentials: try await self.authority.credentials(validity: validity, now: self.clock.now),
             store: NodeCredentialStore(directory: self.directory.path), dialler: self.plane, clock: self.clock,
-            logger: Logger(label: "test"),
+            logger: Logger(label: "test"), discovery: discovery, freshness: freshness, faults: faults, rejoin: rejoin,
             handlers: .init(
                 state: { state in seen.states.withLock { $0.append(state) } },
                 registered: { refusals in seen.refusals.withLock { $0.append(refusals) } }))
@@ -167,22 +170,137 @@ struct ControlPlaneClientTests {
         let client = try await self.client(validity: 600)
         let old = client.credentials.svid
         let running = Task { try await client.run() }
-        #expect(await self.stream(1))
+        #expect(await self.clock.wait { self.plane.state.withLock { $0.first.count } == 1 })
+        self.plane.send(try self.responses())
+        #expect(await self.clock.wait { client.status.isConnected })
+        // Whoever waits for a time waits now, so that time can pass at once.
+        #expect(await self.clock.wait { self.clock.sleepers >= 2 })
+        self.clock.advance(by: .seconds(310))
         // Refused at first: the old one stays in use.
-        #expect(await self.clock.advance(in: .seconds(5)) { self.plane.state.withLock { $0.signs.count } >= 2 })
+        #expect(await self.clock.advance(in: .milliseconds(100)) { self.plane.state.withLock { $0.signs.count } >= 2 })
         #expect(client.credentials.svid.serial == old.serial)
-        #expect(self.clock.now.timeIntervalSince(old.notAfter) < 0)
         let (authority, clock) = (self.authority, self.clock)
         self.plane.state.withLock { state in
             state.sign = { csr, identity in try authority.sign(csr, identity, validity: 600, now: clock.now) }
         }
-        #expect(await self.clock.advance(in: .seconds(1)) { self.plane.state.withLock { $0.sessions.count } == 2 })
+        #expect(
+            await self.clock.advance(in: .milliseconds(100)) { self.plane.state.withLock { $0.sessions.count } == 2 })
         let new = client.credentials.svid
         #expect(new.serial != old.serial)
         #expect(new.key.pem != old.key.pem)
         #expect(self.plane.state.withLock { $0.sessions[1].svid.serial } == new.serial)
         let kept = try await NodeCredentialStore(directory: self.directory.path).load(node: "n1", now: self.clock.now)
         #expect(kept?.svid.serial == new.serial)
+        running.cancel()
+        try await running.value
+    }
+
+    @Test func `what the last run held is a view at once and is resumed from`() async throws {
+        var kept = DeltaClient(node: "n1", trustDomain: "mesh.internal")
+        _ = kept.connected()
+        for response in try self.responses() { _ = try kept.received(response) }
+        let freshness = ViewFreshness(clock: self.clock)
+        freshness.restored(confirmedAt: self.clock.now.addingTimeInterval(-90))
+        self.plane.state.withLock { $0.isUnreachable = true }
+        let client = try await self.client(discovery: kept, freshness: freshness)
+        let running = Task { try await client.run() }
+        // No time passes, and nobody answers.
+        #expect(await self.clock.wait { self.seen.states.withLock { $0.count } == 1 })
+        #expect(self.seen.states.withLock { $0[0] } == kept.state)
+        #expect(!client.status.isConnected)
+        #expect(freshness.age == .seconds(90))
+        self.plane.state.withLock { $0.isUnreachable = false }
+        #expect(await self.stream(1))
+        #expect(self.plane.state.withLock { $0.first[0][1].initialResourceVersions.keys.sorted() } == ["n2"])
+        running.cancel()
+        try await running.value
+    }
+
+    @Test func `an older store of the control plane is refused until it has caught up`() async throws {
+        let client = try await self.client(
+            discovery: DeltaClient(node: "n1", trustDomain: "mesh.internal", seenRevision: 40))
+        client.setRegistration(self.registration())
+        let running = Task { try await client.run() }
+        func send(revision: Int) throws {
+            self.plane.send(
+                try self.responses().map { response in
+                    var response = response
+                    response.systemVersionInfo = "@\(revision) 1"
+                    return response
+                })
+        }
+        #expect(await self.stream(1))
+        try send(revision: 39)
+        #expect(await self.clock.wait { client.status.isRolledBack })
+        #expect(client.status.lastError?.contains("revision 39") == true)
+        // Registrations go on, and tell the control plane what this node has seen.
+        #expect(await self.clock.advance { self.plane.state.withLock { $0.heartbeats.count } >= 2 })
+        #expect(self.plane.state.withLock { $0.reports.last?.revision } == 40)
+        #expect(!client.status.isConnected)
+        #expect(self.seen.states.withLock { $0.isEmpty })
+        #expect(await self.stream(2))
+        #expect(self.plane.state.withLock { $0.sessions.count } == 1)
+        try send(revision: 41)
+        #expect(await self.clock.advance { self.seen.states.withLock { $0.count } == 1 })
+        #expect(client.status.isConnected && !client.status.isRolledBack)
+        running.cancel()
+        try await running.value
+    }
+
+    @Test func `a control plane that takes the connection and says nothing is unreachable`() async throws {
+        let client = try await self.client()
+        let running = Task { try await client.run() }
+        #expect(await self.clock.wait { self.plane.state.withLock { $0.first.count } == 1 })
+        #expect(await self.clock.wait { self.clock.sleepers >= 2 })
+        self.clock.advance(by: .seconds(21))
+        #expect(await self.clock.wait { client.status.lastError?.contains("does not answer") == true })
+        // And is tried again.
+        #expect(await self.stream(2))
+        running.cancel()
+        try await running.value
+    }
+
+    @Test func `an expired certificate is told of, and replaced when there is a token`() async throws {
+        let fresh = try await self.authority.credentials(now: self.clock.now.addingTimeInterval(1000))
+        let isAllowed = Mutex(false)
+        let client = try await self.client(validity: 10) {
+            guard isAllowed.withLock({ $0 }) else { throw ControlPlaneError(.tokenRefused, "used") }
+            return fresh
+        }
+        self.clock.advance(by: .seconds(1000))
+        isAllowed.withLock { $0 = true }
+        let running = Task { try await client.run() }
+        #expect(await self.clock.wait { self.plane.state.withLock { $0.sessions.count } == 1 })
+        #expect(self.plane.state.withLock { $0.sessions[0].svid.serial } == fresh.svid.serial)
+        running.cancel()
+        try await running.value
+
+        let other = try await self.client(validity: 10)
+        self.clock.advance(by: .seconds(20))
+        let alone = Task { try await other.run() }
+        #expect(await self.clock.wait { other.status.lastError?.contains("join-token create --node n1") == true })
+        #expect(self.plane.state.withLock { $0.sessions.count } == 1)
+        alone.cancel()
+        try await alone.value
+    }
+
+    @Test func `credentials that cannot be written are used all the same`() async throws {
+        // A file where the directory should be.
+        try Data().write(to: URL(filePath: self.directory.path))
+        let faults = StateFaults(logger: Logger(label: "test"))
+        let client = try await self.client(validity: 600, faults: faults)
+        let old = client.credentials.svid.serial
+        let (authority, clock) = (self.authority, self.clock)
+        self.plane.state.withLock { state in
+            state.sign = { csr, identity in try authority.sign(csr, identity, validity: 600, now: clock.now) }
+        }
+        let running = Task { try await client.run() }
+        #expect(await self.clock.wait { self.plane.state.withLock { $0.first.count } == 1 })
+        self.plane.send(try self.responses())
+        #expect(await self.clock.wait { client.status.isConnected && self.clock.sleepers >= 2 })
+        self.clock.advance(by: .seconds(310))
+        #expect(await self.clock.advance(in: .milliseconds(100)) { client.credentials.svid.serial != old })
+        #expect(await self.clock.wait { faults.present.count == 1 })
         running.cancel()
         try await running.value
     }

@@ -223,13 +223,19 @@ struct ControlPlaneLoopbackTests {
             let stranger = try await TestAuthority(now: Date()).credentials(now: Date())
             let dialler = GRPCControlPlane(address: address)
             await #expect(throws: ControlPlaneError(.untrustedServer, "")) {
-                try await dialler.withSession(stranger) { session in _ = try await session.heartbeat(generation: 1) }
+                try await dialler.withSession(stranger) { session in
+                    _ = try await session.heartbeat(
+                        generation: 1, report: TrustReport())
+                }
             }
             // Trusts the server, but its own certificate is worth nothing there.
             var mixed = stranger
             mixed.bundle = try plane.authority.trustBundle()
             await #expect(throws: ControlPlaneError.self) {
-                try await dialler.withSession(mixed) { session in _ = try await session.heartbeat(generation: 1) }
+                try await dialler.withSession(mixed) { session in
+                    _ = try await session.heartbeat(
+                        generation: 1, report: TrustReport())
+                }
             }
         }
     }

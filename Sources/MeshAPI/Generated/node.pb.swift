@@ -153,6 +153,15 @@ package nonisolated struct Nodemesh_V1_HeartbeatRequest: Sendable {
   /// The generation of the last successful SyncWorkloads.
   package var generation: UInt64 = 0
 
+  /// The newest revision of the control plane's store that a discovery response told this node; 0: none did.
+  package var seenRevision: UInt64 = 0
+
+  /// sha256:HEX of each root that the node and its data plane trust now.
+  package var trustedRoots: [String] = []
+
+  /// sha256:HEX of each root that a certificate in use on the node leads to, its own among them.
+  package var issuingRoots: [String] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -205,6 +214,12 @@ package nonisolated struct Nodemesh_V1_Mesh: Sendable {
   package var trustBundle: [String] = []
 
   package var rootNamespace: String = String()
+
+  /// Beyond this age of its view a node refuses new connections; 0: never.
+  package var maxStalenessSeconds: UInt64 = 0
+
+  /// sha256:HEX of the root that signs now: certificates that lead to another one are to be renewed. Empty: not told.
+  package var issuingRoot: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -648,7 +663,7 @@ nonisolated extension Nodemesh_V1_SyncWorkloadsResponse.Refusal: SwiftProtobuf.M
 
 nonisolated extension Nodemesh_V1_HeartbeatRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".HeartbeatRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}generation\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}generation\0\u{3}seen_revision\0\u{3}trusted_roots\0\u{3}issuing_roots\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -657,6 +672,9 @@ nonisolated extension Nodemesh_V1_HeartbeatRequest: SwiftProtobuf.Message, Swift
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.generation) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.seenRevision) }()
+      case 3: try { try decoder.decodeRepeatedStringField(value: &self.trustedRoots) }()
+      case 4: try { try decoder.decodeRepeatedStringField(value: &self.issuingRoots) }()
       default: break
       }
     }
@@ -666,11 +684,23 @@ nonisolated extension Nodemesh_V1_HeartbeatRequest: SwiftProtobuf.Message, Swift
     if self.generation != 0 {
       try visitor.visitSingularUInt64Field(value: self.generation, fieldNumber: 1)
     }
+    if self.seenRevision != 0 {
+      try visitor.visitSingularUInt64Field(value: self.seenRevision, fieldNumber: 2)
+    }
+    if !self.trustedRoots.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.trustedRoots, fieldNumber: 3)
+    }
+    if !self.issuingRoots.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.issuingRoots, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Nodemesh_V1_HeartbeatRequest, rhs: Nodemesh_V1_HeartbeatRequest) -> Bool {
     if lhs.generation != rhs.generation {return false}
+    if lhs.seenRevision != rhs.seenRevision {return false}
+    if lhs.trustedRoots != rhs.trustedRoots {return false}
+    if lhs.issuingRoots != rhs.issuingRoots {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -753,7 +783,7 @@ nonisolated extension Nodemesh_V1_Node: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension Nodemesh_V1_Mesh: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Mesh"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domain\0\u{1}prefixes\0\u{3}trust_bundle\0\u{3}root_namespace\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}trust_domain\0\u{1}prefixes\0\u{3}trust_bundle\0\u{3}root_namespace\0\u{3}max_staleness_seconds\0\u{3}issuing_root\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -765,6 +795,8 @@ nonisolated extension Nodemesh_V1_Mesh: SwiftProtobuf.Message, SwiftProtobuf._Me
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.prefixes) }()
       case 3: try { try decoder.decodeRepeatedStringField(value: &self.trustBundle) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.rootNamespace) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.maxStalenessSeconds) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.issuingRoot) }()
       default: break
       }
     }
@@ -783,6 +815,12 @@ nonisolated extension Nodemesh_V1_Mesh: SwiftProtobuf.Message, SwiftProtobuf._Me
     if !self.rootNamespace.isEmpty {
       try visitor.visitSingularStringField(value: self.rootNamespace, fieldNumber: 4)
     }
+    if self.maxStalenessSeconds != 0 {
+      try visitor.visitSingularUInt64Field(value: self.maxStalenessSeconds, fieldNumber: 5)
+    }
+    if !self.issuingRoot.isEmpty {
+      try visitor.visitSingularStringField(value: self.issuingRoot, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -791,6 +829,8 @@ nonisolated extension Nodemesh_V1_Mesh: SwiftProtobuf.Message, SwiftProtobuf._Me
     if lhs.prefixes != rhs.prefixes {return false}
     if lhs.trustBundle != rhs.trustBundle {return false}
     if lhs.rootNamespace != rhs.rootNamespace {return false}
+    if lhs.maxStalenessSeconds != rhs.maxStalenessSeconds {return false}
+    if lhs.issuingRoot != rhs.issuingRoot {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

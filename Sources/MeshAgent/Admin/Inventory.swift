@@ -24,6 +24,8 @@ struct Inventory: AdminBackend {
     let certificateManager: CertificateManager
     let refusals: RefusalList
     let direct: LocalPath
+    let health: HealthWatch
+    let freshness: ViewFreshness
 
     func status() async -> NodeStatus {
         let snapshot = await self.views.snapshot
@@ -35,8 +37,8 @@ struct Inventory: AdminBackend {
             trustDomain: snapshot?.settings.trustDomain ?? "", isReady: problem == nil, problem: problem,
             controlPlane: .init(
                 address: self.settings.controlPlane?.description ?? "", isConnected: connection.isConnected,
-                viewAgeSeconds: connection.lastConfirmed.map { max(0, -$0.timeIntervalSinceNow) },
-                lastError: connection.lastError),
+                viewAgeSeconds: self.freshness.age?.interval, lastError: connection.lastError,
+                contactAgeSeconds: self.freshness.sinceContact?.interval, isStale: self.freshness.staleness != nil),
             certificate: self.control.certificateSummary,
             failMode: self.reloader.configuration.failMode.rawValue, loops: self.loops,
             connectionsOpen: await self.proxy.statistics().connections + self.direct.openCount,
@@ -48,7 +50,8 @@ struct Inventory: AdminBackend {
             },
             canary: self.reloader.configuration.canaryInterval > 0 ? self.canary.status : nil,
             refusals: steering.filter { Reason.refusals.contains($0.key) && $0.value > 0 },
-            waiting: await self.registry.allWaiting.count, enrolmentProblems: await self.registry.fileProblems)
+            waiting: await self.registry.allWaiting.count, enrolmentProblems: await self.registry.fileProblems,
+            alarms: self.health.problems)
     }
 
     /// What the node waits for; nil when it is ready.
@@ -106,11 +109,12 @@ struct Inventory: AdminBackend {
         let owners = Dictionary(uniqueKeysWithValues: await self.owners().map { ($0.id, $0) })
         let held = await self.views.heldCertificates
         let planner = await self.direct.planner
-        return try Explainer(
+        let answer = try Explainer(
             snapshot: snapshot, unknownDestination: self.settings.unknownDestination,
             hasCertificate: { held.contains($0) }, isEnrolled: { owners[$0] != nil },
             isExcluded: { owners[$0]?.excludes($1) ?? false }, ejections: self.proxy.ejections, planner: planner
         ).explain(source: source, destination: destination)
+        return answer.judged(staleness: self.freshness.staleness, age: self.freshness.age)
     }
 
     func configuration() -> ConfigurationSummary { self.reloader.live.summary }

@@ -16,21 +16,29 @@ package final class CertificateManager: ServiceLifecycle.Service {
     private let clock: any AgentClock
     private let logger: Logger
     private let onChange: @Sendable ([SPIFFEID: SVID]) -> Void
+    private let kept: SVIDStore?
+    private let alarms: CertificateAlarms?
+    /// The root that signs now; nil: not told.
+    private let issuingRoot = Mutex<String?>(nil)
     private let schedule = Mutex(CertificateSchedule())
     private let alarm: Alarm
 
     /// - Parameters:
     ///   - bundle: what certificates must lead to.
     ///   - validity: asked for; nil: the authority's choice.
+    ///   - kept: where certificates and keys outlive the daemon; nil: nowhere.
+    ///   - alarms: is told of the state of all certificates now and then.
     ///   - onChange: given all valid certificates after each change, one call at a time. It must return soon.
     package init(
         signer: any CertificateSigner, bundle: @escaping @Sendable () -> TrustBundle, validity: Duration? = nil,
-        clock: any AgentClock = SystemClock(), logger: Logger,
-        onChange: @escaping @Sendable ([SPIFFEID: SVID]) -> Void
+        kept: SVIDStore? = nil, alarms: CertificateAlarms? = nil, clock: any AgentClock = SystemClock(),
+        logger: Logger, onChange: @escaping @Sendable ([SPIFFEID: SVID]) -> Void
     ) {
         self.signer = signer
         self.bundle = bundle
         self.validity = validity
+        self.kept = kept
+        self.alarms = alarms
         self.clock = clock
         self.logger = logger
         self.onChange = onChange
@@ -41,6 +49,39 @@ package final class CertificateManager: ServiceLifecycle.Service {
     package func setIdentities(_ identities: Set<SPIFFEID>) {
         self.schedule.withLock { $0.want(identities, now: self.clock.now) }
         self.alarm.ring()
+    }
+
+    /// Takes up what the last run kept for workloads of this node. What is not there is not asked for: the control plane
+    /// does not know the workload yet.
+    package func adopt(_ identities: Set<SPIFFEID>) async {
+        guard let kept = self.kept else { return }
+        var isChanged = false
+        for identity in identities where self.schedule.withLock({ $0.isMissing(identity) }) {
+            guard let svid = await kept.load(identity, bundle: self.bundle(), now: self.clock.now),
+                svid.isUsable(at: self.clock.now)
+            else { continue }
+            self.logger.debug(
+                "a certificate of the last run is used",
+                metadata: ["workload.spiffe_id": "\(identity)", "expires": "\(svid.notAfter)"])
+            self.schedule.withLock { $0.adopt(svid, now: self.clock.now, jitter: self.clock.jitter()) }
+            isChanged = true
+        }
+        if isChanged { self.alarm.ring() }
+    }
+
+    /// Identities that have no workload here any more lose their files.
+    package func prune(keeping identities: Set<SPIFFEID>) { self.kept?.prune(keeping: identities) }
+
+    /// Looks at all certificates again: the clock jumped.
+    package func wake() { self.alarm.ring() }
+
+    /// Another root signs from now on.
+    package func setIssuingRoot(_ root: String?) {
+        let isNew = self.issuingRoot.withLock { stored in
+            defer { stored = root }
+            return stored != root
+        }
+        if isNew { self.alarm.ring() }
     }
 
     /// The control plane has just accepted workloads: what it declined to sign before may work now.
@@ -58,7 +99,8 @@ package final class CertificateManager: ServiceLifecycle.Service {
             let state =
                 switch status.svid {
                 case nil: "pending"
-                case .some(let svid) where !svid.isValid(at: now): "expired"
+                case .some(let svid) where !svid.isUsable(at: now): "expired"
+                case .some(let svid) where !svid.isValid(at: now): "not yet valid"
                 case .some: status.isRequesting ? "renewing" : "valid"
                 }
             return CertificateSummary(
@@ -78,7 +120,12 @@ package final class CertificateManager: ServiceLifecycle.Service {
             self.alarm.ring()
             for await _ in self.alarm.rings {
                 let now = self.clock.now
-                let (plan, valid) = self.schedule.withLock { ($0.plan(now: now), $0.valid(at: now)) }
+                let root = self.issuingRoot.withLock { $0 }
+                let (plan, valid, statuses) = self.schedule.withLock { schedule in
+                    if let root { schedule.renew(exceptIssuedBy: root, now: now) { _ in self.spread() } }
+                    return (schedule.plan(now: now), schedule.valid(at: now), schedule.statuses)
+                }
+                self.alarms?.look(at: statuses, now: now)
                 for identity in plan.start {
                     group.addTask {
                         await self.request(identity)
@@ -98,6 +145,9 @@ package final class CertificateManager: ServiceLifecycle.Service {
         }
     }
 
+    /// Seconds within which a node renews what a rotation supersedes.
+    private func spread() -> TimeInterval { 5 * (1 + self.clock.jitter()) / 2 }
+
     private func request(_ identity: SPIFFEID) async {
         do {
             let svid = try await self.obtain(identity)
@@ -107,6 +157,7 @@ package final class CertificateManager: ServiceLifecycle.Service {
                     "workload.spiffe_id": "\(identity)", "serial": "\(svid.serial)", "expires": "\(svid.notAfter)",
                 ])
             self.schedule.withLock { $0.issued(svid, now: self.clock.now, jitter: self.clock.jitter()) }
+            self.kept?.save(svid)
         } catch {
             self.logger.warning(
                 "a certificate could not be had",

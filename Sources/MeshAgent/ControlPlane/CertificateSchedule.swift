@@ -56,6 +56,28 @@ package struct CertificateSchedule: Sendable {
         }
     }
 
+    /// A certificate of the last run, for an identity that is not known yet: it is good until its renewal as if it had
+    /// just been issued.
+    package mutating func adopt(_ svid: SVID, now: Date, jitter: Double) {
+        guard self.entries[svid.identity]?.svid == nil else { return }
+        self.entries[svid.identity] = Entry(svid: svid, phase: .due(at: svid.renewalTime(jitter: jitter)))
+    }
+
+    /// Whether nothing is held of an identity, so that it is worth a look on disk.
+    package func isMissing(_ identity: SPIFFEID) -> Bool { self.entries[identity]?.svid == nil }
+
+    /// Another root signs now: what leads to an older one is renewed within `spread` seconds.
+    package mutating func renew(exceptIssuedBy root: String, now: Date, spread: (SPIFFEID) -> TimeInterval) {
+        for (identity, entry) in self.entries {
+            guard let svid = entry.svid, svid.issuer.description != root, case .due(let at) = entry.phase else {
+                continue
+            }
+            // Not again and again when it fails: then there is a waiting time already.
+            guard entry.lastError == nil else { continue }
+            self.entries[identity]?.phase = .due(at: min(at, now.addingTimeInterval(spread(identity))))
+        }
+    }
+
     package mutating func plan(now: Date) -> Plan {
         var (due, wake): ([(isMissing: Bool, at: Date, identity: SPIFFEID)], Date?) = ([], nil)
         var running = 0
@@ -64,7 +86,7 @@ package struct CertificateSchedule: Sendable {
             switch entry.phase {
             case .requesting: running += 1
             case .due(let at) where at <= now:
-                due.append((entry.svid.map { !$0.isValid(at: now) } ?? true, at, identity))
+                due.append((entry.svid.map { !$0.isUsable(at: now) } ?? true, at, identity))
             case .due(let at): wake = min(wake ?? at, at)
             }
         }
@@ -96,7 +118,7 @@ package struct CertificateSchedule: Sendable {
 
     /// What can be used now.
     package func valid(at now: Date) -> [SPIFFEID: SVID] {
-        self.entries.compactMapValues { entry in entry.svid.flatMap { $0.isValid(at: now) ? $0 : nil } }
+        self.entries.compactMapValues { entry in entry.svid.flatMap { $0.isUsable(at: now) ? $0 : nil } }
     }
 
     /// One line of a list.

@@ -30,6 +30,21 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
     }
 
     private struct State {
+        /// What the control plane is told of trust.
+        var fullReport: TrustReport {
+            var report = self.report
+            report.revision = self.discovery.revision
+            // What either of the two does not trust yet is not trusted.
+            report.trusted.formIntersection(self.credentials.bundle.fingerprints)
+            report.issuing.insert(self.credentials.svid.issuer)
+            return report
+        }
+
+        /// Whether the node's certificate leads to a root that signs no more.
+        var isSuperseded: Bool {
+            self.issuingRoot.map { $0 != self.credentials.svid.issuer.description } ?? false
+        }
+
         var credentials: NodeCredentials
         var session: (any ControlPlaneSession)?
         var registration: NodeRegistration?
@@ -38,12 +53,23 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
         var status = ControlPlaneStatus()
         /// This session said something, so the next failure is a new one.
         var isProven = false
+        /// This session answered any call.
+        var isHeard = false
         var refusedBundle: [String]?
+        var report = TrustReport()
+        /// The root that signs now, once it is told and trusted.
+        var issuingRoot: String?
+        /// A token is tried once in the life of the daemon.
+        var hasRejoined = false
     }
 
     /// Between a change and its publication, so that what belongs together is published together.
     private static let debounce: Duration = .milliseconds(50)
     private static let defaultHeartbeat: Duration = .seconds(10)
+    /// A control plane that takes the connection and says nothing for so long counts as unreachable.
+    private static let silence: Duration = .seconds(20)
+    /// Until a control plane whose store is older than what this node has seen is asked again.
+    private static let rollbackPause: Duration = .seconds(10)
 
     private let state: Mutex<State>
     private let store: NodeCredentialStore
@@ -52,20 +78,33 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
     private let logger: Logger
     private let handlers: Handlers
     private let changed: Alarm
+    private let freshness: ViewFreshness
+    private let faults: StateFaults
+    private let rejoin: (@Sendable () async throws -> NodeCredentials)?
     private let registrar: Mutex<Alarm?> = Mutex(nil)
     /// Held from reading the credentials to having written their successor.
     private let saving = Mutex(())
 
+    /// - Parameters:
+    ///   - discovery: what the last run held; nil: nothing. It counts as a view before the control plane is reached.
+    ///   - freshness: is told whenever the control plane speaks.
+    ///   - rejoin: joins anew with a token, when the credentials are of no use any more; nil: there is no token.
     package init(
         credentials: NodeCredentials, store: NodeCredentialStore, dialler: any ControlPlaneDialler,
-        clock: any AgentClock = SystemClock(), logger: Logger, handlers: Handlers
+        clock: any AgentClock = SystemClock(), logger: Logger, discovery: DeltaClient? = nil,
+        freshness: ViewFreshness? = nil, faults: StateFaults? = nil,
+        rejoin: (@Sendable () async throws -> NodeCredentials)? = nil, handlers: Handlers
     ) {
         self.state = Mutex(
             State(
                 credentials: credentials,
                 // Larger than any of an earlier run of this node.
                 generation: UInt64(max(0, clock.now.timeIntervalSince1970 * 1000)),
-                discovery: DeltaClient(node: credentials.node, trustDomain: credentials.trustDomain)))
+                discovery: discovery
+                    ?? DeltaClient(node: credentials.node, trustDomain: credentials.trustDomain)))
+        self.freshness = freshness ?? ViewFreshness(clock: clock)
+        self.faults = faults ?? StateFaults(logger: logger)
+        self.rejoin = rejoin
         self.store = store
         self.dialler = dialler
         self.clock = clock
@@ -89,6 +128,18 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
             state: svid.isValid(at: self.clock.now) ? "valid" : "expired", lastError: status.lastError)
     }
 
+    /// What discovery holds, to be kept; nil: it is not a whole.
+    package var held: DeltaClient? { self.state.withLock { $0.discovery.isConsistent ? $0.discovery : nil } }
+
+    /// Which roots the data plane trusts and which its certificates lead to: the control plane is told at once.
+    package func setTrustReport(_ report: TrustReport) {
+        let isNew = self.state.withLock { state in
+            defer { state.report = report }
+            return state.report != report
+        }
+        if isNew { self.registrar.withLock { $0 }?.ring() }
+    }
+
     /// Makes this what the control plane knows of the node, now and after every reconnection.
     package func setRegistration(_ registration: NodeRegistration) {
         let isNew = self.state.withLock { state in
@@ -104,7 +155,7 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
         csrPEM: String, for identity: SPIFFEID, validity: Duration?
     ) async throws(ControlPlaneError) -> [String] {
         let (session, status) = self.state.withLock { ($0.session, $0.status) }
-        guard let session, status.isConnected else {
+        guard let session else {
             let reason = status.lastError.map { ": \($0)" } ?? ""
             throw ControlPlaneError(.unreachable, "there is no connection to the control plane\(reason)")
         }
@@ -128,14 +179,53 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
         while !Task.isCancelled {
             let credentials = self.credentials
             do {
+                if credentials.svid.notAfter <= self.clock.now { throw self.expired(credentials) }
                 try await self.dialler.withSession(credentials) { session in try await self.serve(session) }
                 // The certificate was renewed: go on under the new one.
                 backoff.reset()
             } catch {
                 if Task.isCancelled { return }
                 if self.lost(error) { backoff.reset() }
+                if await self.joinedAnew(after: error) {
+                    backoff.reset()
+                    continue
+                }
                 do { try await self.clock.sleep(for: backoff.next(jitter: self.clock.jitter())) } catch { return }
             }
+        }
+    }
+
+    private func expired(_ credentials: NodeCredentials) -> ControlPlaneError {
+        ControlPlaneError(
+            .expired,
+            "this node's certificate expired at \(credentials.svid.notAfter); if the clock is right, make a token with"
+                + " 'nodemeshctl join-token create --node \(credentials.node)' and restart nodemeshd with it and with"
+                + " the caFingerprint that it prints")
+    }
+
+    /// Credentials that the control plane does not accept, or that do not lead to it, are replaced if there is a token.
+    private func joinedAnew(after error: any Error) async -> Bool {
+        guard let rejoin = self.rejoin, let error = error as? ControlPlaneError,
+            [.expired, .untrustedServer, .refused].contains(error.code),
+            self.state.withLock({ state in
+                defer { state.hasRejoined = true }
+                return !state.hasRejoined
+            })
+        else { return false }
+        do {
+            let credentials = try await rejoin()
+            self.state.withLock { state in
+                state.credentials = credentials
+                state.refusedBundle = nil
+                // Its registration and its view are another node's to this control plane.
+                state.generation += 1
+                state.discovery = DeltaClient(node: credentials.node, trustDomain: credentials.trustDomain)
+            }
+            self.logger.notice("this node joined anew", metadata: ["serial": "\(credentials.svid.serial)"])
+            return true
+        } catch {
+            self.logger.error("this node could not join anew with its token", metadata: ["error": "\(error)"])
+            return false
         }
     }
 
@@ -143,6 +233,7 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
         self.state.withLock { state in
             state.session = session
             state.isProven = false
+            state.isHeard = false
         }
         defer {
             self.state.withLock { state in
@@ -156,6 +247,7 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
             group.addTask { try await self.discover(session) }
             group.addTask { try await self.keepRegistered(session) }
             group.addTask { try await self.renew(session) }
+            group.addTask { try await self.expectAnswer() }
             defer { group.cancelAll() }
             try await group.next()
         }
@@ -177,16 +269,43 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
         return wasProven
     }
 
-    private func confirmed() {
-        self.state.withLock { $0.status.lastConfirmed = self.clock.now }
+    /// A call was answered. Whether that confirms the view depends on the discovery stream.
+    private func heard() {
+        let now = self.clock.now
+        let isCurrent = self.state.withLock { state in
+            state.isHeard = true
+            if state.status.isConnected { state.status.lastConfirmed = now }
+            return state.status.isConnected
+        }
+        if isCurrent { self.freshness.confirm() } else { self.freshness.contact() }
+    }
+
+    /// Throws when nothing at all came for too long; otherwise it only returns when the session ends.
+    private func expectAnswer() async throws {
+        try await self.clock.sleep(for: Self.silence)
+        guard self.state.withLock({ $0.isHeard }) else {
+            throw ControlPlaneError(
+                .unreachable,
+                "the control plane does not answer: something takes the connection and says nothing for"
+                    + " \(Self.silence.components.seconds) s")
+        }
+        while true { try await self.clock.sleep(for: .seconds(3600)) }
     }
 
     // MARK: - Discovery
 
     private func discover(_ session: any ControlPlaneSession) async throws {
-        let first = self.state.withLock { $0.discovery.connected() }
-        try await session.discover(first: first) { response in try self.take(response) }
-        throw ControlPlaneError(.unreachable, "the control plane ended the discovery stream")
+        while true {
+            let first = self.state.withLock { $0.discovery.connected() }
+            do {
+                try await session.discover(first: first) { response in try self.take(response) }
+                throw ControlPlaneError(.unreachable, "the control plane ended the discovery stream")
+            } catch let error as ControlPlaneError where error.code == .rolledBack {
+                // The session goes on: its certificates and registrations are needed, only its view is not believed.
+                try await self.clock.sleep(for: Self.rollbackPause * (1 + 0.2 * self.clock.jitter()))
+                self.state.withLock { $0.discovery.disconnected() }
+            }
+        }
     }
 
     private func take(
@@ -194,12 +313,20 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
     ) throws -> Envoy_Service_Discovery_V3_DeltaDiscoveryRequest {
         let now = self.clock.now
         let (received, isFirst) = try self.state.withLock { state throws(DiscoveryError) in
-            let received = try state.discovery.received(response)
+            state.isHeard = true
+            let received: DeltaClient.Received
+            do throws(DiscoveryError) {
+                received = try state.discovery.received(response)
+            } catch {
+                if error.code == .rolledBack { self.rolledBack(error, &state) }
+                throw error
+            }
             let isFirst = !state.isProven
             state.isProven = true
             state.status = ControlPlaneStatus(isConnected: true, lastConfirmed: now, lastError: nil)
             return (received, isFirst)
         }
+        self.freshness.confirm()
         if isFirst { self.logger.info("connected to the control plane") }
         for refusal in received.refused.prefix(10) {
             self.logger.error(
@@ -213,14 +340,36 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
         return received.reply
     }
 
+    private func rolledBack(_ error: DiscoveryError, _ state: inout State) {
+        let isNew = !state.status.isRolledBack
+        state.status.isRolledBack = true
+        state.status.isConnected = false
+        state.status.lastError = error.message
+        if isNew {
+            self.logger.error("the control plane's view of the mesh is refused", metadata: ["reason": "\(error)"])
+        }
+    }
+
     private func publish() async {
+        // What the last run held counts before anything is heard.
+        await self.tell()
         for await _ in self.changed.rings {
             do { try await self.clock.sleep(for: Self.debounce) } catch { return }
-            let state = self.state.withLock { $0.discovery.isConsistent ? $0.discovery.state : nil }
-            guard let state else { continue }
-            if let bundle = state.settings?.trustBundle { await self.adopt(bundle) }
-            self.handlers.state(state)
+            await self.tell()
         }
+    }
+
+    private func tell() async {
+        let state = self.state.withLock { $0.discovery.isConsistent ? $0.discovery.state : nil }
+        guard let state else { return }
+        if let bundle = state.settings?.trustBundle { await self.adopt(bundle) }
+        let issuing = state.settings?.issuingRoot
+        self.state.withLock { client in
+            let isTrusted = client.credentials.bundle.fingerprints.contains { $0.description == issuing }
+            client.issuingRoot = isTrusted ? issuing : nil
+        }
+        self.freshness.setMeshLimit(state.settings?.maxStaleness.map { .seconds($0) })
+        self.handlers.state(state)
     }
 
     /// Takes over another trust bundle, unless it would cut this node off.
@@ -235,7 +384,7 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
                 identity: credentials.svid.identity, chainPEM: credentials.svid.chainPEM, key: credentials.svid.key,
                 bundle: new.bundle, now: self.clock.now)
             let bundle = new.bundle
-            try self.keep { $0.bundle = bundle }
+            self.keep { $0.bundle = bundle }
             self.logger.notice("the trust bundle changed", metadata: ["roots": "\(new.bundle.roots.count)"])
         } catch {
             self.state.withLock { $0.refusedBundle = pem }
@@ -252,28 +401,35 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
         self.registrar.withLock { $0 = alarm }
         defer { self.registrar.withLock { if $0 === alarm { $0 = nil } } }
         var registered: UInt64?
+        var told = TrustReport()
         var interval = Self.defaultHeartbeat
         var nextHeartbeat = self.clock.now
         alarm.ring()
         for await _ in alarm.rings {
-            let (registration, generation) = self.state.withLock { ($0.registration, $0.generation) }
+            let (registration, generation, report) = self.state.withLock {
+                ($0.registration, $0.generation, $0.fullReport)
+            }
             if let registration, registered != generation {
                 let result = try await session.register(registration, generation: generation)
                 registered = generation
                 interval = result.heartbeatInterval ?? interval
                 self.report(result, of: registration)
-            } else if registered != nil, nextHeartbeat <= self.clock.now {
-                let result = try await session.heartbeat(generation: generation)
+            } else if registered != nil, nextHeartbeat <= self.clock.now || told != report {
+                let result = try await session.heartbeat(generation: generation, report: report)
+                told = report
                 interval = result.heartbeatInterval ?? interval
                 if result.needsRegistration {
                     registered = nil
                     alarm.ring()
                 }
+            } else if registration == nil {
+                // It rings when there is one.
+                continue
             } else {
                 alarm.ring(after: .seconds(max(0.01, nextHeartbeat.timeIntervalSince(self.clock.now))))
                 continue
             }
-            self.confirmed()
+            self.heard()
             nextHeartbeat = self.clock.now.addingTimeInterval(interval.interval)
             alarm.ring(after: interval)
         }
@@ -301,16 +457,16 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
             credentials.svid.renewalTime(jitter: self.clock.jitter()), self.clock.now.addingTimeInterval(5))
         while true {
             let now = self.clock.now
-            if now < due {
+            if now < due, !self.state.withLock({ $0.isSuperseded }) {
                 // In steps: a timer stands still while the machine sleeps, the wall clock does not.
-                try await self.clock.sleep(for: .seconds(min(60, max(0.01, due.timeIntervalSince(now)))))
+                try await self.clock.sleep(for: .seconds(min(5, max(0.01, due.timeIntervalSince(now)))))
                 continue
             }
             do {
                 let svid = try await session.obtain(
                     credentials.svid.identity, key: IdentityKey(), validity: nil, bundle: self.credentials.bundle,
                     now: { self.clock.now })
-                try self.keep { $0.svid = svid }
+                self.keep { $0.svid = svid }
                 self.logger.info(
                     "the node's certificate was renewed",
                     metadata: ["serial": "\(svid.serial)", "expires": "\(svid.notAfter)"])
@@ -326,13 +482,19 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
         }
     }
 
-    /// Changes the credentials on disk, then in use.
-    private func keep(_ change: (inout NodeCredentials) -> Void) throws(ControlPlaneError) {
-        try self.saving.withLock { _ throws(ControlPlaneError) in
+    /// Changes the credentials in use, and on disk. What cannot be written is used all the same, and written with the
+    /// next change.
+    private func keep(_ change: (inout NodeCredentials) -> Void) {
+        self.saving.withLock { _ in
             var new = self.credentials
             change(&new)
-            try self.store.save(new)
             self.state.withLock { $0.credentials = new }
+            do throws(ControlPlaneError) {
+                try self.store.save(new)
+                self.faults.clear("node")
+            } catch {
+                self.faults.report("node", error.message)
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ package struct ControlPlaneError: Error, Sendable, Hashable, CustomStringConvert
         case notJoined
         /// The join token is used up, expired, for another node or unknown.
         case tokenRefused
+        /// The node's certificate has ended.
+        case expired
         /// The server cannot prove that it is the control plane.
         case untrustedServer
         /// No connection, or it broke.
@@ -17,6 +19,8 @@ package struct ControlPlaneError: Error, Sendable, Hashable, CustomStringConvert
         case refused
         /// The control plane answered what it must not.
         case badAnswer
+        /// Its store is older than what this node has seen of it.
+        case rolledBack
         /// Credentials could not be kept in the data directory, or what is kept there is unusable.
         case storage
     }

@@ -85,6 +85,18 @@ package struct HeartbeatResult: Sendable, Hashable {
     }
 }
 
+/// What a node tells its control plane of trust, so that a rotation of roots can go on when nobody is left behind.
+package struct TrustReport: Sendable, Hashable {
+    /// The newest revision of the control plane's store that this node has seen; 0: none.
+    package var revision: UInt64 = 0
+    /// The roots that the node and its data plane trust.
+    package var trusted: Set<CertificateFingerprint> = []
+    /// The roots that certificates in use lead to.
+    package var issuing: Set<CertificateFingerprint> = []
+
+    package init() {}
+}
+
 /// Signs requests for certificates.
 package protocol CertificateSigner: Sendable {
     /// - Parameter validity: nil: the authority's own choice.
@@ -98,7 +110,7 @@ package protocol ControlPlaneSession: CertificateSigner {
         _ registration: NodeRegistration, generation: UInt64
     ) async throws(ControlPlaneError) -> RegistrationResult
 
-    func heartbeat(generation: UInt64) async throws(ControlPlaneError) -> HeartbeatResult
+    func heartbeat(generation: UInt64, report: TrustReport) async throws(ControlPlaneError) -> HeartbeatResult
 
     /// Opens a discovery stream, sends `first`, gives each response to `handle` and sends what it returns. Ends when
     /// the stream does, normally or with an error.

@@ -10,8 +10,13 @@ package struct ControlPlaneStatus: Sendable, Hashable {
     package var lastConfirmed: Date?
     /// Why it is not connected, or what else went wrong last; nil since the last success.
     package var lastError: String?
+    /// Its store is older than what this node has seen, so that what it says of the mesh is refused.
+    package var isRolledBack: Bool
 
-    package init(isConnected: Bool = false, lastConfirmed: Date? = nil, lastError: String? = nil) {
+    package init(
+        isConnected: Bool = false, lastConfirmed: Date? = nil, lastError: String? = nil, isRolledBack: Bool = false
+    ) {
+        self.isRolledBack = isRolledBack
         self.isConnected = isConnected
         self.lastConfirmed = lastConfirmed
         self.lastError = lastError

@@ -72,6 +72,9 @@ package struct GRPCControlPlane: ControlPlaneDialler {
                 // Also the server name of TLS, which must not be an address.
                 config.http2.authority = CertificateAuthority.controlPlaneName
                 config.connection.maxIdleTime = nil
+                // A control plane that vanished without a word must be noticed.
+                config.connection.keepalive = .init(
+                    time: .seconds(20), timeout: .seconds(15), allowWithoutCalls: false)
                 config.backoff.initial = .milliseconds(100)
                 config.backoff.max = .seconds(15)
             })
@@ -135,11 +138,16 @@ private struct GRPCSession: ControlPlaneSession {
         }
     }
 
-    func heartbeat(generation: UInt64) async throws(ControlPlaneError) -> HeartbeatResult {
+    func heartbeat(generation: UInt64, report: TrustReport) async throws(ControlPlaneError) -> HeartbeatResult {
         try await self.call {
             let service = Nodemesh_V1_NodeService.Client(wrapping: self.client)
             let answer = try await service.heartbeat(
-                .with { $0.generation = generation }, options: Self.options(timeout: .seconds(10)))
+                .with {
+                    $0.generation = generation
+                    $0.seenRevision = report.revision
+                    $0.trustedRoots = report.trusted.map(\.description).sorted()
+                    $0.issuingRoots = report.issuing.map(\.description).sorted()
+                }, options: Self.options(timeout: .seconds(10)))
             return HeartbeatResult(
                 needsRegistration: answer.resync, heartbeatInterval: Self.interval(answer.heartbeatIntervalSeconds))
         }

@@ -30,7 +30,8 @@ package struct NodeCredentialStore: Sendable {
     private var bundlePath: String { "\(self.directory)/trust-bundle.pem" }
     private static let keyMark = "-----BEGIN PRIVATE KEY-----"
 
-    /// What was kept; nil when the node never joined.
+    /// What was kept; nil when the node never joined. A certificate that has ended, or has not begun by this clock, is
+    /// given too: the node's workloads are not to wait for it.
     ///
     /// - Parameter node: the configured name; credentials of another name are refused.
     package func load(node: String, now: Date) async throws(ControlPlaneError) -> NodeCredentials? {
@@ -45,9 +46,10 @@ package struct NodeCredentialStore: Sendable {
             guard identity.subject == .node(node) else {
                 throw IdentityError(.wrongNames, "names \(identity), but this node is called \(node)")
             }
+            let validity = try SVID.validity(ofChain: chain)
             let svid = try await SVID(
                 identity: identity, chainPEM: [chain], key: IdentityKey(pem: String(text[mark.lowerBound...])),
-                bundle: bundle, now: now)
+                bundle: bundle, now: min(max(now, validity.lowerBound), validity.upperBound))
             return NodeCredentials(node: node, svid: svid, bundle: bundle)
         } catch {
             throw self.unusable(error.message)

@@ -39,6 +39,13 @@ package struct NodeJoin: Sendable {
             throw ControlPlaneError(
                 .alreadyJoined, "this node has already joined as \(kept.svid.identity); remove its data to join anew")
         }
+        return try await self.exchange(token, node: node, fingerprint: text)
+    }
+
+    /// Exchanges a token for credentials that take the place of those there are, whatever they are worth.
+    package func exchange(
+        _ token: String, node: String, fingerprint text: String
+    ) async throws(ControlPlaneError) -> NodeCredentials {
         guard let fingerprint = CertificateFingerprint(text) else {
             throw ControlPlaneError(
                 .notJoined, "\"\(text.prefix(80))\" is not a CA fingerprint: sha256: and 64 hexadecimal digits")

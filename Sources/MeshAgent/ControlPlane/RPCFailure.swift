@@ -11,7 +11,9 @@ enum RPCFailure {
             return ControlPlaneError(
                 .untrustedServer, "the server at \(address) is not this mesh's control plane: \(reason)")
         }
-        if let error = error as? DiscoveryError { return ControlPlaneError(.badAnswer, error.message) }
+        if let error = error as? DiscoveryError {
+            return ControlPlaneError(error.code == .rolledBack ? .rolledBack : .badAnswer, error.message)
+        }
         if error is CancellationError {
             return ControlPlaneError(.unreachable, "the call to the control plane was cancelled")
         }

@@ -13,6 +13,8 @@ package actor ViewBuilder {
     private let node: String
     private let locality: Locality
     private let publish: @Sendable (ProxyView) -> Void
+    /// Told which roots the data plane trusts and which its certificates lead to, after each view.
+    private let report: @Sendable (TrustReport) -> Void
     private let logger: Logger
     private var state: MeshState?
     private var certificates: [SPIFFEID: SVID] = [:]
@@ -20,13 +22,16 @@ package actor ViewBuilder {
     /// Parsed certificates, by what they were parsed from; milliseconds each.
     private var parsed: [SPIFFEID: (serial: String, bundle: [String], identity: TLSIdentity)] = [:]
     private var isScheduled = false
+    private var trust: (bundle: [String], roots: Set<CertificateFingerprint>) = ([], [])
     private static let settle = Duration.milliseconds(10)
 
     package private(set) var snapshot: MeshSnapshot?
 
     package init(
-        node: String, locality: Locality, logger: Logger, publish: @escaping @Sendable (ProxyView) -> Void
+        node: String, locality: Locality, logger: Logger,
+        report: @escaping @Sendable (TrustReport) -> Void = { _ in }, publish: @escaping @Sendable (ProxyView) -> Void
     ) {
+        self.report = report
         self.node = node
         self.locality = locality
         self.logger = logger
@@ -53,6 +58,8 @@ package actor ViewBuilder {
 
     private func schedule() {
         guard !self.isScheduled else { return }
+        // Connections wait for the first.
+        if self.snapshot == nil, self.state != nil { return self.rebuild() }
         self.isScheduled = true
         Task {
             try? await Task.sleep(for: Self.settle)
@@ -72,6 +79,18 @@ package actor ViewBuilder {
             ProxyView(
                 snapshot: snapshot,
                 identities: self.local.compactMapValues { self.parsed[$0]?.identity }))
+        self.tellTrust(settings.trustBundle)
+    }
+
+    private func tellTrust(_ bundle: [String]) {
+        if self.trust.bundle != bundle {
+            self.trust = (bundle, (try? TrustBundle(pem: bundle))?.fingerprints ?? [])
+        }
+        var report = TrustReport()
+        // One certificate that could not be changed over still is used under an older bundle.
+        if self.parsed.values.allSatisfy({ $0.bundle == bundle }) { report.trusted = self.trust.roots }
+        report.issuing = Set(self.certificates.values.map(\.issuer))
+        self.report(report)
     }
 
     private func parse(bundle: [String]) {

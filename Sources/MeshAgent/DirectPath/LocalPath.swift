@@ -77,6 +77,8 @@ package actor LocalPath {
     let reports: Reports
     let logger: Logger
     let isOn: Bool
+    /// The view is too old to decide by it: no new connection may pass the proxy by, which refuses it.
+    var isSuspended = false
     /// Whether packets may skip the host's side of veth pairs.
     let redirects: Bool
     /// Bytes that may wait unread in an accelerated connection.
@@ -172,6 +174,12 @@ package actor LocalPath {
         self.catchUp()
     }
 
+    package func setSuspended(_ isSuspended: Bool) {
+        guard self.isSuspended != isSuspended else { return }
+        self.isSuspended = isSuspended
+        self.replan()
+    }
+
     /// The proxy has just carried a connection between two workloads of this node.
     package func proxied(_ record: ConnectionRecord) {
         // A server that listens on the other family only is the proxy's business.
@@ -193,7 +201,7 @@ package actor LocalPath {
         guard let snapshot = self.snapshot else { return nil }
         let paths = self.paths.mapValues(\.isOpen)
         return DirectPlanner(
-            isOn: self.isOn, snapshot: snapshot, ends: self.locals.mapValues(\.end),
+            isOn: self.isOn && !self.isSuspended, snapshot: snapshot, ends: self.locals.mapValues(\.end),
             ejections: self.reports.ejections()
         ) { source, target, address in
             source.namespaceCookie == target.namespaceCookie
@@ -203,7 +211,7 @@ package actor LocalPath {
 
     /// Writes the verdict for a course, or tries the paths first that it would need.
     private func plan(_ course: Course) {
-        guard self.isOn else { return }
+        guard self.isOn, !self.isSuspended else { return }
         self.updateAcceleration()
         guard let planner = self.planner else { return }
         self.tryPaths(for: course)

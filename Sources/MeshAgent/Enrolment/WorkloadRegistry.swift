@@ -16,12 +16,7 @@ package actor WorkloadRegistry {
         package var options: SteeringOptions
         package var id: WorkloadID { WorkloadID(namespace: self.request.namespace, name: self.request.name) }
 
-        package func identity(in trustDomain: String) -> SPIFFEID? {
-            SPIFFEID(
-                trustDomain: trustDomain,
-                subject: .workload(
-                    namespace: self.request.namespace, serviceAccount: self.request.serviceAccount))
-        }
+        package func identity(in trustDomain: String) -> SPIFFEID? { self.request.identity(in: trustDomain) }
     }
 
     /// An enrolment that is declared and cannot be made now.
@@ -174,7 +169,12 @@ package actor WorkloadRegistry {
                 self.logger.warning(
                     "a workload of the last run is gone",
                     metadata: ["workload.id": "\(request.namespace)/\(request.name)"])
-                try self.store.remove(request)
+                do throws(EnrolmentError) {
+                    try self.store.remove(request)
+                } catch {
+                    // A disk that cannot be written must not cost the others.
+                    self.logger.error("a workload that is gone stays on disk", metadata: ["reason": "\(error)"])
+                }
             }
         }
         for template in templates { self.adopt(template) }
@@ -346,6 +346,14 @@ package actor WorkloadRegistry {
             await self.onChange(self.all)
         }
         self.isAnnouncing = false
+    }
+}
+
+extension EnrolRequest {
+    func identity(in trustDomain: String) -> SPIFFEID? {
+        SPIFFEID(
+            trustDomain: trustDomain,
+            subject: .workload(namespace: self.namespace, serviceAccount: self.serviceAccount))
     }
 }
 

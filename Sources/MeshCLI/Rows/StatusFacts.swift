@@ -19,6 +19,7 @@ extension NodeStatus {
             "\(self.controlPlane.address), \(self.controlPlane.isConnected ? "connected" : "not connected"), \(view)",
             self.controlPlane.isConnected ? .good : .bad)
         if let error = self.controlPlane.lastError { facts.add("Last error", error, .warning) }
+        for alarm in self.alarms ?? [] { facts.add("Alarm", alarm, .bad) }
         if let certificate = self.certificate {
             let text =
                 "\(certificate.identity), \(certificate.state), expires \(Human.relative(certificate.notAfter, to: now))"

@@ -72,7 +72,8 @@ package actor MeshPublisher {
             let resources = try self.decode(snapshot.resources)
             let projection = try MeshProjection(
                 snapshot: snapshot, resources: resources, alive: self.liveness.alive, settings: self.settings)
-            self.discovery.set(try projection.discoveryResources())
+            self.discovery.set(
+                try projection.discoveryResources(), revision: UInt64(clamping: snapshot.revision))
             self.current = Published(revision: snapshot.revision, liveness: liveness, projection: projection)
             self.lastCounts.withLock {
                 $0 = [

@@ -35,6 +35,8 @@ extension Nodemesh_V1_Mesh {
         }
         self.trustBundle = settings.trustBundle
         self.rootNamespace = settings.rootNamespace
+        self.maxStalenessSeconds = settings.maxStaleness.map { UInt64(clamping: $0) } ?? 0
+        self.issuingRoot = settings.issuingRoot ?? ""
     }
 }
 
@@ -46,12 +48,18 @@ extension MeshSettings {
         guard (1...64).contains(message.trustBundle.count) else {
             throw ResourceError("trust_bundle", "has \(message.trustBundle.count) roots; 1 to 64 are allowed")
         }
+        guard message.issuingRoot.isEmpty || message.issuingRoot.utf8.count == 71 else {
+            throw ResourceError("issuing_root", "is not sha256: and 64 digits")
+        }
         self.init(
             trustDomain: message.trustDomain,
             prefixes: try Field.list(message.prefixes, "prefixes") { prefix, field throws(ResourceError) in
                 try Field.prefix(prefix.address, length: prefix.length, field)
             },
             trustBundle: message.trustBundle,
-            rootNamespace: try Field.name(message.rootNamespace, "root_namespace"))
+            rootNamespace: try Field.name(message.rootNamespace, "root_namespace"),
+            maxStaleness: message.maxStalenessSeconds == 0
+                ? nil : Int(min(message.maxStalenessSeconds, UInt64(Int32.max))),
+            issuingRoot: message.issuingRoot.isEmpty ? nil : message.issuingRoot)
     }
 }
