@@ -115,10 +115,10 @@ let package = Package(
         .target(
             name: "MeshControl",
             dependencies: [
-                "MeshModel", "MeshResources", "MeshConfiguration", "MeshAPI", "MeshIdentity", "MeshDiscovery",
-                "MeshStore", "MeshTelemetry", "MeshAdminAPI", log, lifecycle, signals, hummingbird, hummingbirdTLS,
-                httpTypes, grpc,
-                grpcTransport, grpcProtobuf, protobuf, nio, nioTLS, x509, crypto, yams,
+                "MeshModel", "MeshLinux", "MeshResources", "MeshConfiguration", "MeshAPI", "MeshIdentity",
+                "MeshDiscovery", "MeshStore", "MeshTelemetry", "MeshAdminAPI", log, lifecycle, signals, hummingbird,
+                hummingbirdTLS, httpTypes, grpc, grpcTransport, grpcProtobuf, protobuf, nio, nioPosix, nioTLS, x509,
+                crypto, yams,
             ],
             swiftSettings: settings),
         .target(
@@ -170,7 +170,7 @@ let package = Package(
                 grpcTransport, protobuf, nio, nioTLS, x509, log,
             ],
             swiftSettings: settings),
-        .testTarget(name: "MeshLinuxTests", dependencies: ["MeshLinux"], swiftSettings: settings),
+        .testTarget(name: "MeshLinuxTests", dependencies: ["MeshLinux", "CMeshLinux"], swiftSettings: settings),
         .testTarget(
             name: "MeshSteeringTests",
             dependencies: ["MeshSteering", "CMeshABI", "MeshPrograms", "MeshLinux", "MeshModel"],
