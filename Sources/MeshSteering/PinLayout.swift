@@ -7,6 +7,7 @@ import MeshLinux
 ///         state/                              complete: built as state-new and renamed
 ///             maps/nm_*
 ///             proxy/sockops
+///             proxy/sockops-<cgroup id>       of a cgroup that the daemon was in before, while sockets of it live
 ///             workloads/<cgroup id>/<hook>    complete: built as <cgroup id>-new and renamed
 ///             namespaces/<cookie>             the sk_lookup link, for all workloads in the namespace
 ///             guards/<cgroup id>/<hook>       of templates' parents
@@ -38,7 +39,8 @@ struct PinLayout: Sendable {
     var directory: String { self.root + "/" + self.instance }
     var state: String { self.directory + "/state" }
     var maps: String { self.state + "/maps" }
-    var proxySockops: String { self.state + "/proxy/sockops" }
+    var proxy: String { self.state + "/proxy" }
+    var proxySockops: String { self.proxy + "/sockops" }
     var workloads: String { self.state + "/workloads" }
 
     var namespaces: String { self.state + "/namespaces" }

@@ -80,6 +80,7 @@ extension Steering {
                 try Self.removePins(in: self.layout.namespaces, except: Set(state.enrolled.values.map(\.cookie)))
                 try Self.removePins(in: self.layout.guards, except: state.guards)
                 try Self.removePins(in: self.layout.probes, except: state.probes)
+                try Self.dropFormer(in: self.layout.proxy)
                 for old in try self.layout.oldStates() {
                     for folder in PinLayout.folders where folder != "maps" {
                         try BPF.removeLinks(old + "/" + folder)

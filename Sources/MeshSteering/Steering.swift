@@ -48,9 +48,15 @@ package final class Steering: Sendable {
     let nodePrograms: [NodeHook: ProgramLoader.Program]
     let state: Mutex<State>
     private let lock: FileDescriptor
+    /// Ids of the cgroups whose sockets are the proxy's: its own, and those of earlier runs that sockets are left of.
+    package let proxyCgroups: Set<UInt64>
 
     /// Loads or adopts everything that does not belong to one workload.
-    package init(configuration: SteeringConfiguration, logger: Logger) throws(SteeringError) {
+    ///
+    /// - Parameter lock: of the instance, from the process that holds it and hands over; nil: it is taken.
+    package init(
+        configuration: SteeringConfiguration, lock: consuming FileDescriptor? = nil, logger: Logger
+    ) throws(SteeringError) {
         let layout = try PinLayout(bpffs: configuration.bpffs, instance: configuration.instance)
         try layout.checkFileSystem()
         self.configuration = configuration
@@ -67,7 +73,7 @@ package final class Steering: Sendable {
         } catch {
             throw SteeringError(.bpffs, "\(layout.directory): \(error); nodemeshd needs to run as root")
         }
-        self.lock = try layout.lock()
+        if let lock = consume lock { self.lock = lock } else { self.lock = try layout.lock() }
 
         let adopted = try Self.adopt(layout, logger: logger)
         let temporary = layout.state + "-new"
@@ -88,8 +94,11 @@ package final class Steering: Sendable {
         }
         (self.programs, self.nodePrograms) = (programs, nodePrograms)
         do throws(SystemError) {
-            let pin = (adopted == nil ? temporary : layout.state) + "/proxy/sockops"
-            try Self.attach(nodePrograms[.proxySockops], .proxySockops, to: self.proxyCgroup, pin: pin)
+            let directory = (adopted == nil ? temporary : layout.state) + "/proxy"
+            let former = try Self.keepFormer(nodePrograms[.proxySockops], in: directory, besides: self.proxyCgroup)
+            self.proxyCgroups = former.union([self.proxyCgroup.id])
+            try Self.attach(
+                nodePrograms[.proxySockops], .proxySockops, to: self.proxyCgroup, pin: directory + "/sockops")
             if adopted == nil { try FileTree.rename(temporary, to: layout.state) }
             var state = State(prefixes: try Self.prefixes(in: maps), failMode: configuration.failMode)
             state.settings = try BPF.lookup(map: maps[.settings], key: UInt32(0), empty: nm_settings()) ?? nm_settings()
@@ -174,6 +183,8 @@ package final class Steering: Sendable {
         try BPF.update(map: self.maps[.settings], key: UInt32(0), value: settings)
         state.settings = settings
     }
+
+    func copyLock() throws(SystemError) -> FileDescriptor { try self.lock.duplicate() }
 
     // MARK: Data plane
 

@@ -100,4 +100,9 @@ package final class KernelPlane: WorkloadPlane {
                 "a guard could not be removed", metadata: ["workload.cgroup": "\(cgroup)", "reason": "\(error)"])
         }
     }
+
+    package func formerKeys() -> [UInt64: UInt32] {
+        // The canary's is its own.
+        self.steering.formerKeys().filter { $0.value < Canary.key }
+    }
 }

@@ -44,7 +44,8 @@ package actor NamespaceSockets {
     ]
 
     private let steering: Steering
-    private let proxyCgroup: UInt64
+    /// Of the proxy's sockets.
+    private let proxyCgroups: Set<UInt64>
     private let logger: Logger
     private var handles: [UInt64: Handle] = [:]
     /// Directories of cgroups by id, which is never used twice.
@@ -52,9 +53,9 @@ package actor NamespaceSockets {
     /// Ports that shared workloads listen on, as last seen.
     package private(set) var ports: [WorkloadID: [UInt16]] = [:]
 
-    package init(steering: Steering, proxyCgroup: String, logger: Logger) {
+    package init(steering: Steering, logger: Logger) {
         self.steering = steering
-        self.proxyCgroup = (try? Cgroup(path: proxyCgroup))?.id ?? 0
+        self.proxyCgroups = steering.proxyCgroups
         self.logger = logger
     }
 
@@ -156,7 +157,7 @@ package actor NamespaceSockets {
             let listening = Set(sockets.filter { $0.state == .listen }.map(\.local.port))
             // The proxy's ends of what it carries, as the application's ends would name them.
             let proxied = Set(
-                sockets.filter { $0.cgroupID == self.proxyCgroup }.map {
+                sockets.filter { self.proxyCgroups.contains($0.cgroupID) }.map {
                     [SocketAddress($0.remote), SocketAddress($0.local)]
                 })
             for socket in sockets where socket.state != .listen {

@@ -33,4 +33,10 @@ package protocol WorkloadPlane: Sendable {
     /// Refuses what is below a cgroup and not enrolled connections into the mesh.
     func setGuard(_ cgroup: String) throws(EnrolmentError)
     func removeGuard(_ cgroup: String)
+    /// Under which key an earlier run has left each cgroup, by its id.
+    func formerKeys() -> [UInt64: UInt32]
+}
+
+extension WorkloadPlane {
+    package func formerKeys() -> [UInt64: UInt32] { [:] }
 }

@@ -51,6 +51,9 @@ package actor WorkloadRegistry {
     /// What is wrong with enrolment files, with file and line.
     package internal(set) var fileProblems: [String] = []
     private var nextKey: UInt32 = 1
+    /// Keys of cgroups that the last run has left and that are not enrolled again yet: a connection that waits to be
+    /// accepted says by key whose it is.
+    private var formerKeys: [UInt64: UInt32] = [:]
     /// Until then the files on disk know workloads that are not here yet.
     package private(set) var isRestored = false
     private let names: WorkloadNames?
@@ -164,6 +167,8 @@ package actor WorkloadRegistry {
     /// tried again.
     package func restore(files: EnrolmentFiles? = nil) async throws(EnrolmentError) {
         let (requests, templates) = (try self.store.load(), try self.store.loadTemplates())
+        self.formerKeys = self.plane.formerKeys()
+        self.nextKey = max(self.nextKey, (self.formerKeys.values.max() ?? 0) + 1)
         for request in requests {
             if try await !self.addOrWait(request, origin: .api) {
                 self.logger.warning(
@@ -288,8 +293,7 @@ package actor WorkloadRegistry {
         for neighbour in neighbours where !neighbour.options.isShared {
             try await self.change(neighbour) { $0.isShared = true }
         }
-        let key = self.nextKey
-        self.nextKey += 1
+        let key = self.key(of: workload.cgroup.id)
         // From the first connect on there may be events of it.
         self.names?.set(key, workload: id, serviceAccount: request.serviceAccount)
         do throws(EnrolmentError) {
@@ -302,6 +306,12 @@ package actor WorkloadRegistry {
         self.entries[id] = entry
         self.isChanged = true
         return entry
+    }
+
+    private func key(of cgroup: UInt64) -> UInt32 {
+        if let former = self.formerKeys.removeValue(forKey: cgroup) { return former }
+        defer { self.nextKey += 1 }
+        return self.nextKey
     }
 
     func change(_ entry: Entry, _ body: (inout SteeringOptions) -> Void) async throws(EnrolmentError) {
