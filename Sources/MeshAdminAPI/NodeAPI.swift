@@ -66,15 +66,18 @@ package struct NodeStatus: Codable, Sendable, Hashable {
     package var enrolmentProblems: [String]?
     /// What an operator should know while traffic goes on, as sentences.
     package var alarms: [String]?
+    /// What this run took over from the one before; nil: nothing.
+    package var handOver: HandOverStatus?
 
     package init(
         node: String, version: String, startedAt: Date, trustDomain: String, isReady: Bool, problem: String? = nil,
         controlPlane: ControlPlane, certificate: CertificateSummary?, failMode: String, loops: Int,
         connectionsOpen: Int, workloads: Int, services: Int, meshPrefixes: [String], steering: [String: UInt64],
         maps: [Map], canary: CanaryStatus? = nil, refusals: [String: UInt64]? = nil, waiting: Int? = nil,
-        enrolmentProblems: [String]? = nil, alarms: [String]? = nil
+        enrolmentProblems: [String]? = nil, alarms: [String]? = nil, handOver: HandOverStatus? = nil
     ) {
         self.alarms = alarms
+        self.handOver = handOver
         self.enrolmentProblems = enrolmentProblems
         self.problem = problem
         self.canary = canary

@@ -34,54 +34,106 @@ package struct Agent: Sendable {
     }
 
     /// Returns after an orderly stop (SIGTERM, SIGINT).
-    package func run() async throws(AgentError) {
+    ///
+    /// - Parameter takesOver: from the daemon that runs with this run directory, if one does.
+    package func run(takesOver: Bool = false) async throws(AgentError) {
         ProcessSignals.ignoreBrokenPipe()
-        let cgroup = try HostSetup(configuration: self.configuration, logger: self.logger).prepare()
-        let lock = try self.lockRunDirectory()
+        var arrival = Arrival(self.configuration, logger: self.logger)
+        let setup = HostSetup(configuration: self.configuration, logger: self.logger)
+        try setup.makeDirectories()
+        let lock = try await arrival.claim(takesOver: takesOver)
         defer { withExtendedLifetime(lock) {} }
+        let cgroup = try setup.enterCgroup(of: arrival.cgroup)
         let start = try await self.findIdentity()
-        let parts = try self.assemble(cgroup: cgroup, start: start)
+        let steering = try AgentParts.steering(
+            self.configuration, cgroup: cgroup, lock: arrival.steeringLock(), logger: self.logger)
+        let supervision = Supervision(environment: arrival.environment, logger: self.logger)
+        let endings = Endings()
+        let server = try self.serveTakeOver(
+            arrival.environment, cgroup: cgroup, lock: lock, steering: steering, endings: endings)
+        let parts = try self.assemble(
+            cgroup: cgroup, start: start, steering: steering, supervision: supervision,
+            inheritance: try arrival.receive())
+        arrival.forgetStored(supervision)
         defer {
+            server.stop()
             parts.watch.stop()
             parts.eventReader.stop()
             parts.events.close()
             parts.proxy.stop()
             parts.telemetry.accessLog?.close()
         }
-        let group = ServiceGroup(
-            configuration: .init(
-                services: [
-                    .init(service: parts.conductor), .init(service: parts.control),
-                    .init(service: parts.certificates), .init(service: parts.direct), .init(service: parts.health),
-                    .init(service: parts.addresses),
-                ] + (parts.keeper.map { [.init(service: $0)] } ?? []) + self.servers(parts).map { .init(service: $0) },
-                gracefulShutdownSignals: [.sigterm, .sigint], logger: self.logger))
+        var group = ServiceGroupConfiguration(
+            services: [
+                .init(service: parts.conductor), .init(service: parts.control),
+                .init(service: parts.certificates), .init(service: parts.direct), .init(service: parts.health),
+                .init(service: parts.addresses), .init(service: parts.crashKeeper),
+            ] + (parts.keeper.map { [.init(service: $0)] } ?? [])
+                + self.watchdogs(parts, supervision).map { .init(service: $0) }
+                + self.servers(parts).map { .init(service: $0) },
+            gracefulShutdownSignals: [.sigterm, .sigint], logger: self.logger)
+        group.maximumGracefulShutdownDuration = Self.shutdownGrace
+        try await self.run(ServiceGroup(configuration: group), until: endings)
+        supervision.stopping("ending connections or handing them over")
+        server.stop()
+        let environment = arrival.environment
+        await Departure(
+            configuration: self.configuration, proxy: parts.proxy, supervision: supervision, store: parts.crashKeeper.store,
+            environment: environment, logger: self.logger
+        ) {
+            parts.telemetry.accessLog?.close()
+        }.depart(endings.ending)
+        self.logger.info("stopped; enrolled workloads stay captured until the next start")
+    }
+
+    /// From the signal until services that have not ended are cut. Connections go on meanwhile.
+    private static let shutdownGrace = Duration.seconds(5)
+
+    private func run(_ group: ServiceGroup, until endings: Endings) async throws(AgentError) {
+        let watcher = Task {
+            await endings.wait()
+            if !Task.isCancelled { await group.triggerGracefulShutdown() }
+        }
+        defer { watcher.cancel() }
         do {
             try await group.run()
         } catch {
             throw AgentError("\(error)")
         }
-        self.logger.info(
-            "stopped; enrolled workloads stay captured, their mesh connects are refused until the next start")
     }
 
-    /// The lock ends with the daemon, however it ends.
-    private func lockRunDirectory() throws(AgentError) -> LockHolder {
-        let path = self.configuration.runDirectory
-        let lock: LockHolder?
+    private func serveTakeOver(
+        _ environment: [String: String], cgroup: String, lock: LockHolder, steering: Steering, endings: Endings
+    ) throws(AgentError) -> TakeOverServer {
         do throws(SystemError) {
-            if let descriptor = try FileTree.lock(directory: path) {
-                lock = LockHolder(descriptor)
-            } else {
-                lock = nil
-            }
+            let server = try TakeOverServer(
+                self.configuration, cgroup: cgroup, environment: environment, runLock: lock, steering: steering,
+                endings: endings, logger: self.logger)
+            try server.start()
+            return server
         } catch {
-            throw AgentError("\(path) cannot be locked: \(error)")
+            throw AgentError("\(self.configuration.handOverPath): \(error)")
         }
-        guard let lock else {
-            throw AgentError("another nodemeshd runs with run directory \(path); give each its own --run-dir")
+    }
+
+    private func watchdogs(_ parts: AgentParts, _ supervision: Supervision) -> [any ServiceLifecycle.Service] {
+        guard let interval = supervision.watchdogInterval else { return [] }
+        let (proxy, registry) = (parts.proxy, parts.conductor.registry)
+        let loops = (0..<parts.loops).map { index in
+            PulseCheck.Part("nm-loop-\(index)") { proxy.ping(loop: index, $0) }
         }
-        return lock
+        let conductor = PulseCheck.Part("conductor") { answer in
+            Task {
+                _ = await registry.isRestored
+                answer()
+            }
+            return true
+        }
+        return [
+            Watchdog(
+                supervision: supervision, interval: interval, pulse: PulseCheck(loops + [conductor]),
+                logger: self.logger)
+        ]
     }
 
     /// What the last run left on disk: with it nothing waits for the control plane.
@@ -142,21 +194,18 @@ package struct Agent: Sendable {
 
     private static func bind(_ address: HostPort) -> BindAddress { .hostname(address.host, port: Int(address.port)) }
 
-    private func assemble(cgroup: String, start: StartState) throws(AgentError) -> AgentParts {
+    private func assemble(
+        cgroup: String, start: StartState, steering: Steering, supervision: Supervision,
+        inheritance: consuming Inheritance?
+    ) throws(AgentError) -> AgentParts {
         do {
             return try AgentParts(
-                configuration: self.configuration, cgroup: cgroup, start: start, logger: self.logger,
-                live: self.live)
+                configuration: self.configuration, cgroup: cgroup, start: start, steering: steering,
+                supervision: supervision, inheritance: inheritance, logger: self.logger, live: self.live)
         } catch let error as AgentError {
             throw error
         } catch {
             throw AgentError("\(error)")
         }
     }
-}
-
-/// Keeps a descriptor open as long as somebody holds this.
-private final class LockHolder: Sendable {
-    private let descriptor: MeshLinux.FileDescriptor
-    init(_ descriptor: consuming MeshLinux.FileDescriptor) { self.descriptor = descriptor }
 }

@@ -31,21 +31,37 @@ struct AgentParts: Sendable {
     let addresses: NodeAddresses
     /// nil: the view cannot be kept.
     let keeper: ViewKeeper?
+    let crashKeeper: CrashKeeper
+    let loops: Int
 
+    /// Loads the programs, which takes the most time of a start.
+    ///
+    /// - Parameter lock: of the instance, from the daemon that hands over.
+    static func steering(
+        _ configuration: AgentConfiguration, cgroup: String, lock: consuming FileDescriptor?, logger: Logger
+    ) throws(AgentError) -> Steering {
+        var kernel = SteeringConfiguration(instance: configuration.instance, proxyCgroup: cgroup)
+        kernel.failMode = configuration.failMode == .open ? .open : .closed
+        kernel.capacities = MapSizes.capacities(configuration.mapSizes)
+        do throws(SteeringError) {
+            return try Steering(configuration: kernel, lock: lock, logger: logger)
+        } catch {
+            throw AgentError("\(error)")
+        }
+    }
+
+    /// - Parameter inheritance: the data plane of the daemon before.
     init(
-        configuration: AgentConfiguration, cgroup: String, start: StartState, logger: Logger,
+        configuration: AgentConfiguration, cgroup: String, start: StartState, steering: Steering,
+        supervision: Supervision, inheritance: consuming Inheritance?, logger: Logger,
         live: LiveConfiguration<AgentConfiguration>
     ) throws {
         guard let controlPlane = configuration.controlPlane else { throw AgentError("controlPlane: missing") }
         let credentials = start.credentials
         let telemetry = try ConnectionTelemetry(accessLog: configuration.accessLog)
-        var kernel = SteeringConfiguration(instance: configuration.instance, proxyCgroup: cgroup)
-        kernel.failMode = configuration.failMode == .open ? .open : .closed
-        kernel.capacities = MapSizes.capacities(configuration.mapSizes)
-        let steering = try Steering(configuration: kernel, logger: logger)
         telemetry.watch(steering)
         let (events, names) = (EventHub(), WorkloadNames(trustDomain: credentials.trustDomain))
-        let sockets = NamespaceSockets(steering: steering, proxyCgroup: cgroup, logger: logger)
+        let sockets = NamespaceSockets(steering: steering, logger: logger)
         let upkeep = KernelUpkeep(configuration, steering: steering, logger: logger)
         upkeep.watch(telemetry.registry)
         upkeep.apply(configuration)
@@ -71,7 +87,14 @@ struct AgentParts: Sendable {
         hooks.portOwner = { steering.portOwner($0, $1) }
         let proxy = Proxy(
             configuration: Self.proxyConfiguration(configuration, loops: loops), hooks: hooks, logger: logger)
-        try proxy.start()
+        let handOver = HandOverLog(logger: logger)
+        handOver.watch(telemetry.registry)
+        if let inheritance {
+            let label = inheritance.label
+            handOver.resumed(label, try proxy.start(adopting: inheritance.takeState()))
+        } else {
+            try proxy.start()
+        }
         telemetry.watch(proxy)
         telemetry.watchLoops(of: proxy)
         let path = try LocalPath(
@@ -139,7 +162,8 @@ struct AgentParts: Sendable {
         canary.watch(telemetry.registry)
         let registry = WorkloadRegistry(
             store: EnrolmentStore(dataDirectory: configuration.dataDirectory), inspector: HostInspector(),
-            plane: plane, logger: logger, settle: .milliseconds(10), limit: Int(kernel.capacities.workloads) - 1,
+            plane: plane, logger: logger, settle: .milliseconds(10),
+            limit: Int(MapSizes.capacities(configuration.mapSizes).workloads) - 1,
             names: names, watcher: watch.watcher
         ) { entries in
             let identities = Self.identities(of: entries, trustDomain: trustDomain)
@@ -187,7 +211,10 @@ struct AgentParts: Sendable {
             news: news, trustDomain: trustDomain, registry: registry, views: views, certificates: certificates,
             refusals: refusals,
             steering: steering, telemetry: telemetry, proxy: proxy, watch: watch, reloader: reloader,
-            sockets: sockets, upkeep: upkeep, canary: canary, logger: logger)
+            sockets: sockets, upkeep: upkeep, canary: canary, supervision: supervision, handOver: handOver,
+            logger: logger)
+        self.crashKeeper = CrashKeeper(configuration, proxy: proxy, supervision: supervision, logger: logger)
+        self.loops = loops
         self.events = events
         self.watch = watch
         self.canary = canary
@@ -195,7 +222,7 @@ struct AgentParts: Sendable {
             settings: configuration, reloader: reloader, events: events, sockets: sockets, canary: canary,
             startedAt: Date(), loops: loops, proxy: proxy, steering: steering, registry: registry, views: views,
             control: control, certificateManager: certificates, refusals: refusals, direct: path,
-            health: self.health, freshness: freshness)
+            health: self.health, freshness: freshness, handOver: handOver)
     }
 
     private static func proxyConfiguration(_ configuration: AgentConfiguration, loops: Int) -> ProxyConfiguration {

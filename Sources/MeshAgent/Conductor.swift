@@ -50,6 +50,8 @@ struct Conductor: ServiceLifecycle.Service {
     let sockets: NamespaceSockets
     let upkeep: KernelUpkeep
     let canary: Canary
+    let supervision: Supervision
+    let handOver: HandOverLog
     let logger: Logger
 
     /// How long a restarted daemon waits for its control plane before it takes its workloads back without a view: they
@@ -59,7 +61,6 @@ struct Conductor: ServiceLifecycle.Service {
     /// Kernel state that belongs to nobody is looked for once in so many rounds, which costs some calls per workload.
     private static let kernelPruning = 10
     private static let alarmInterval = 5
-    private static let drain = Duration.seconds(5)
 
     func run() async throws {
         await cancelWhenGracefulShutdown {
@@ -80,7 +81,6 @@ struct Conductor: ServiceLifecycle.Service {
             }
         }
         await self.canary.stop()
-        await self.proxy.drain(deadline: Self.drain)
     }
 
     /// Certificates come after registration: the control plane signs only for what it knows to run here.
@@ -107,6 +107,8 @@ struct Conductor: ServiceLifecycle.Service {
         } catch {
             self.logger.error("the workloads of the last run are not enrolled", metadata: ["reason": "\(error)"])
         }
+        self.handOver.completed(await self.proxy.adoptionComplete())
+        self.supervision.ready(await self.summary())
         var round = 0
         while !Task.isCancelled {
             await self.registry.prune()
@@ -139,6 +141,13 @@ struct Conductor: ServiceLifecycle.Service {
         }
     }
 
+    /// For people who ask the service manager.
+    private func summary() async -> String {
+        let (count, waiting) = (await self.registry.all.count, await self.registry.allWaiting.count)
+        let view = await self.views.snapshot == nil ? "; no view of the mesh yet" : ""
+        return "\(count) workloads enrolled, \(waiting) awaited\(view)"
+    }
+
     private func followCgroups() async {
         for await change in self.watch.changes {
             await self.registry.look(at: change.paths, everywhere: change.isEverywhere)
@@ -165,8 +174,10 @@ struct Conductor: ServiceLifecycle.Service {
         for await _ in await UnixSignalsSequence(trapping: .sighup) {
             self.telemetry.accessLog?.reopen()
             self.logger.info("reopened the access log")
+            self.supervision.reloading()
             self.reloader.reloadConfiguration()
             await self.registry.reload(self.reloader.files())
+            self.supervision.ready(await self.summary())
         }
     }
 }

@@ -11,11 +11,22 @@ struct HostSetup {
     let configuration: AgentConfiguration
     let logger: Logger
 
-    /// - Returns: the directory of the cgroup that the daemon is in afterwards.
-    func prepare() throws(AgentError) -> String {
+    func makeDirectories() throws(AgentError) {
         try self.makePrivateDirectory(self.configuration.dataDirectory)
         try self.makePrivateDirectory(self.configuration.runDirectory)
-        return try self.enterOwnCgroup()
+    }
+
+    /// - Parameter other: the cgroup of the daemon that this one takes over from: the sockets are of that one.
+    /// - Returns: the directory of the cgroup that the daemon is in afterwards.
+    func enterCgroup(of other: String?) throws(AgentError) -> String {
+        guard let other else { return try self.enterOwnCgroup() }
+        do throws(SystemError) {
+            let pid = ProcessInfo.processInfo.processIdentifier
+            if try Cgroup(pid: pid).path != other { try Cgroup(path: other).add(pid: pid) }
+            return other
+        } catch {
+            throw AgentError("the cgroup of the running nodemeshd, \(other), cannot be entered: \(error)")
+        }
     }
 
     private func makePrivateDirectory(_ path: String) throws(AgentError) {

@@ -151,6 +151,9 @@ extension AgentConfiguration {
         .single(
             "idleTimeout", \.idleTimeout, .number(0...10_000_000, unit: "seconds"),
             help: "Seconds a connection may be idle; 0: for ever"),
+        .single(
+            "handOver", \.handOver, .name,
+            help: "A stopped daemon leaves its connections to the next one, if its service manager keeps descriptors"),
     ]
 
     private static let directKeys: [Key] = [

@@ -69,6 +69,9 @@ package struct AgentConfiguration: Sendable, Equatable {
     package var halfCloseTimeout: Int = 3600
     /// Seconds a connection may be idle; 0: for ever.
     package var idleTimeout: Int = 0
+    /// A stopped daemon leaves its connections to the service manager for the next one, if that keeps descriptors
+    /// (`handOver`).
+    package var handOver: HandOver = .automatic
     package var metricsListen: HostPort = HostPort(host: "0.0.0.0", port: 15020)
     package var readinessListen: HostPort = HostPort(host: "0.0.0.0", port: 15021)
 
@@ -88,9 +91,14 @@ package struct AgentConfiguration: Sendable, Equatable {
     /// As ``ProxyConfiguration/Engine``.
     package enum Engine: String, Sendable, CaseIterable { case automatic, user, kernel }
 
+    package enum HandOver: String, Sendable, CaseIterable { case automatic, off }
+
     /// Key and effective value, secrets left out.
     package var description: [String: String] { Self.table.description(of: self) }
 
     /// The admin API's Unix socket.
     package var socketPath: String { "\(self.runDirectory)/nodemeshd.sock" }
+
+    /// Where another nodemeshd asks to take over.
+    package var handOverPath: String { "\(self.runDirectory)/handover.sock" }
 }

@@ -9,9 +9,11 @@ import Logging
 import MeshConfiguration
 import MeshDiscovery
 import MeshIdentity
+import MeshLinux
 import MeshModel
 import MeshStore
 import MeshTelemetry
+import NIOPosix
 import ServiceLifecycle
 import UnixSignals
 import X509
@@ -105,7 +107,8 @@ package struct ControlPlane: Sendable {
         // What is stored must make sense before anybody is told of it.
         _ = try await self.publisher.view()
         var configuration = ServiceGroupConfiguration(
-            services: try self.services().map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint],
+            services: (try self.services() + self.supervisors()).map { .init(service: $0) },
+            gracefulShutdownSignals: [.sigterm, .sigint],
             logger: self.logger)
         configuration.maximumGracefulShutdownDuration = .seconds(Self.shutdownGrace)
         let group = ServiceGroup(configuration: configuration)
@@ -150,6 +153,18 @@ package struct ControlPlane: Sendable {
                     router: MetricsRoutes.router(self.metrics.registry),
                     configuration: Self.listen(configuration.metricsListen), logger: self.logger),
                 name: "metrics", address: configuration.metricsListen, flag: "--metrics-listen"),
+        ]
+    }
+
+    private func supervisors() -> [any ServiceLifecycle.Service] {
+        let environment = ProcessInfo.processInfo.environment
+        guard let manager = ServiceManager(environment: environment) else { return [] }
+        let transport = self.transport
+        return [
+            Supervisor(
+                manager: manager, watchdogInterval: ServiceManager.watchdogInterval(environment: environment),
+                group: MultiThreadedEventLoopGroup.singleton,
+                isServing: { _ = try await transport.listeningAddress }, logger: self.logger)
         ]
     }
 

@@ -69,6 +69,13 @@ struct Serve: AsyncParsableCommand {
     @Option(name: .customLong("set"), help: "KEY=VALUE: any key of the configuration file; repeatable.")
     var settings: [String] = []
 
+    @Flag(
+        help: """
+            Take over from the nodemeshd that runs with the same run directory, with all its connections; it ends then. \
+            Without one this is a start like any other.
+            """)
+    var takeOver = false
+
     func run() async throws {
         let live: LiveConfiguration<AgentConfiguration>
         do throws(ConfigurationError) {
@@ -81,7 +88,7 @@ struct Serve: AsyncParsableCommand {
             throw ExitCode(2)
         }
         do throws(AgentError) {
-            try await Agent(live).run()
+            try await Agent(live).run(takesOver: self.takeOver)
         } catch {
             Console.error("nodemeshd: \(error)")
             throw ExitCode(1)

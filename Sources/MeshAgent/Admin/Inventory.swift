@@ -26,6 +26,7 @@ struct Inventory: AdminBackend {
     let direct: LocalPath
     let health: HealthWatch
     let freshness: ViewFreshness
+    let handOver: HandOverLog
 
     func status() async -> NodeStatus {
         let snapshot = await self.views.snapshot
@@ -51,7 +52,7 @@ struct Inventory: AdminBackend {
             canary: self.reloader.configuration.canaryInterval > 0 ? self.canary.status : nil,
             refusals: steering.filter { Reason.refusals.contains($0.key) && $0.value > 0 },
             waiting: await self.registry.allWaiting.count, enrolmentProblems: await self.registry.fileProblems,
-            alarms: self.health.problems)
+            alarms: self.health.problems, handOver: self.handOver.status)
     }
 
     /// What the node waits for; nil when it is ready.

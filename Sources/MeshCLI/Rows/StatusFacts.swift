@@ -38,6 +38,9 @@ extension NodeStatus {
         for problem in self.enrolmentProblems ?? [] { facts.add("Enrolment file", problem, .bad) }
         facts.add("Services", "\(self.services) known")
         facts.add("Connections", "\(self.connectionsOpen) open on \(self.loops) \(self.loops == 1 ? "loop" : "loops")")
+        if let handOver = self.handOver {
+            facts.add("Hand-over", handOver.text(at: now), handOver.dropped.isEmpty ? .plain : .warning)
+        }
         if let refusals = self.refusals {
             let total = refusals.values.reduce(0, +)
             let which = refusals.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
@@ -54,6 +57,22 @@ extension NodeStatus {
             facts.add("Map \(map.name)", entries, map.isTight ? .warning : .plain)
         }
         return facts
+    }
+}
+
+extension HandOverStatus {
+    fileprivate func text(at now: Date) -> String {
+        let kind =
+            switch self.kind {
+            case "restart": "by restart"
+            case "take_over": "by take-over"
+            default: "after a crash"
+            }
+        let lost = (self.drained.merging(self.dropped, uniquingKeysWith: +)).sorted { $0.key < $1.key }
+            .map { ", \($0.value) not (\($0.key))" }.joined()
+        return "\(kind) from \(self.fromVersion) \(Human.duration(now.timeIntervalSince(self.at))) ago:"
+            + " \(self.carried) connections, \(self.tunnels) tunnels, \(self.listeners) listeners in"
+            + " \(Int(self.milliseconds.rounded())) ms\(lost)"
     }
 }
 
