@@ -220,7 +220,7 @@ def remove_cgroups(cgroup):
 
 
 def enter(network, cgroup, hosts=None):
-    """Makes the calling process a member of a cgroup and a network namespace.
+    """Makes the calling process a member of a cgroup and a network namespace, where one is given.
 
     `hosts` is mounted over /etc/hosts for it alone.
     """
@@ -230,7 +230,8 @@ def enter(network, cgroup, hosts=None):
         check(_libc.unshare(CLONE_NEWNS), "unshare")
         check(_libc.mount(b"none", b"/", None, MS_REC | MS_SLAVE, None), "mount --make-rslave /")
         check(_libc.mount(bytes(hosts), b"/etc/hosts", None, MS_BIND, None), "mount --bind /etc/hosts")
-    enter_network(network)
+    if network is not None:
+        enter_network(network)
 
 
 def spawn(command, network, cgroup, log, hosts=None, environment=None, directory="/"):

@@ -10,11 +10,13 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
 
-from . import kernel, topology
+from . import kernel, manager, topology
 from .kernel import LabError
 
 RUN = Path("/run/nodemesh-lab")
@@ -274,25 +276,100 @@ class Lab:
             token.touch(mode=0o600)
             token.write_text(answer["token"] + "\n")
             (directory / "ca-fingerprint").write_text(answer["caFingerprint"])
-        command = [
-            self.binary("nodemeshd"), "serve", "--config", str(self.write_config(directory, node.config)),
+        self.write_config(directory, node.config)
+        if node.supervised:
+            self.supervise(node).ask("start")
+            running = None
+        else:
+            running = self.spawn(node, self.node_command(node))
+        if wait:
+            self.wait_ready(node, running)
+
+    def node_command(self, node, binary=None):
+        directory = self.node_directory(node)
+        return [
+            binary or self.binary("nodemeshd"), "serve", "--config", str(directory / "config.yaml"),
             "--node", node.name,
             "--control-plane", node.control_plane,
             "--ca-fingerprint", (directory / "ca-fingerprint").read_text(),
-            "--join-token-file", str(token),
+            "--join-token-file", str(directory / "join-token"),
             "--data-dir", str(directory / "data"), "--run-dir", str(directory / "run"),
             "--instance", self.instance(node),
             *(word for address in node.tunnel_addresses for word in ("--node-address", address)),
             "--access-log", str(self.directory / "logs" / f"{node.name}-access.log"),
         ]
-        process = self.spawn(node, command)
+
+    def wait_ready(self, node, process=None, since=None):
+        """Until a node's daemon is ready, one that started after `since` (its `startedAt`) if that is given."""
 
         def ready():
-            self.must_run(process, node)
-            return self.ask(node, "/v1/status")["isReady"]
+            if process is not None:
+                self.must_run(process, node)
+            status = self.ask(node, "/v1/status")
+            return status["isReady"] and status["startedAt"] != since
 
+        kernel.wait_for(f"nodemeshd of {node.name} to be ready", ready, STARTUP, self.log_of(node))
+
+    # Supervised nodes
+
+    def client(self, node):
+        return manager.Client(self.node_directory(node) / "manager.sock")
+
+    def supervise(self, node):
+        """The node's service manager, started if it does not run."""
+        directory = self.node_directory(node)
+        unit = manager.Unit(
+            name=f"{self.name}/{node.name}", command=self.node_command(node), network=self.network(node),
+            cgroup=str(self.cgroup_of(node)), log=str(self.log_of(node)), control=str(directory / "manager.sock"),
+            watchdog=30 * kernel.PATIENCE)
+        return manager.launch(unit, self.cgroup / "manager", directory / "manager.json")
+
+    def started_at(self, node):
+        """When the node's daemon started, None when it does not answer."""
+        try:
+            return self.ask(node, "/v1/status")["startedAt"]
+        except (OSError, ValueError):
+            return None
+
+    def restart(self, target, hard=False, wait=True):
+        number = signal.SIGKILL if hard else signal.SIGTERM
+        if not isinstance(target, topology.Node) or not target.supervised:
+            self.kill(target, number)
+            self.start(target, wait)
+            return
+        before = self.started_at(target)
+        if hard:
+            self.client(target).ask("kill", signal=int(number))
+        else:
+            self.client(target).ask("restart")
         if wait:
-            kernel.wait_for(f"nodemeshd of {node.name} to be ready", ready, STARTUP, self.log_of(node))
+            self.wait_ready(target, since=before)
+
+    def upgrade(self, node, program):
+        """Puts another program in the place of a supervised node's, as a package does, and restarts it."""
+        if not node.supervised:
+            raise LabError(f"node {node.name} is not `supervised: true`")
+        self.client(node).ask("command", command=self.node_command(node, self.place(node, program)))
+        self.restart(node)
+
+    def place(self, node, program):
+        """A copy of a program under one name, as an installed one has; by rename, since the former may run."""
+        place = self.node_directory(node) / "nodemeshd"
+        fresh = place.with_suffix(".new")
+        shutil.copy(program, fresh)
+        fresh.rename(place)
+        return str(place)
+
+    def take_over(self, node, program=None):
+        """Starts a second nodemeshd, which takes over from the one that runs."""
+        before = self.started_at(node)
+        if before is None:
+            raise LabError(f"nodemeshd of {node.name} does not answer, so nobody can take over from it")
+        old = kernel.pids(self.cgroup_of(node))
+        process = self.spawn(node, [*self.node_command(node, program), "--take-over"])
+        self.wait_ready(node, process, since=before)
+        kernel.wait_for(f"the former nodemeshd of {node.name} to end",
+                        lambda: not set(old) & set(kernel.pids(self.cgroup_of(node))), STARTUP, self.log_of(node))
 
     def ask(self, node, path):
         """GET from a node's admin socket."""
@@ -409,9 +486,13 @@ class Lab:
 
     def kill(self, target, number):
         cgroup = self.cgroup_of(target)
-        for pid in kernel.pids(cgroup):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        if isinstance(target, topology.Node) and target.supervised:
+            # With SIGKILL its manager would start it again; whoever wants that says restart -9.
+            self.client(target).ask("stop")
+        else:
+            for pid in kernel.pids(cgroup):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
         kernel.wait_for(f"the processes of {cgroup.name} to end", lambda: not kernel.populated(cgroup), 30,
                         self.log_of(target))
 

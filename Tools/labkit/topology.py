@@ -36,6 +36,8 @@ class Node:
     # In which families peers reach its tunnel port, the preferred one first; with IPv6 alone it also dials the control
     # plane over that.
     tunnels: list[str] = field(default_factory=lambda: ["ipv4"])
+    # A service manager of the lab's runs nodemeshd: it keeps descriptors, has a watchdog and starts it again.
+    supervised: bool = False
 
     @property
     def address(self):
@@ -167,7 +169,7 @@ class _Reader:
 
     def node(self, item, index):
         where = f"nodes[{index - 1}]"
-        item = self.mapping(item, where, {"name", "config", "tunnels"})
+        item = self.mapping(item, where, {"name", "config", "tunnels", "supervised"})
         name = self.name(item, "name", where)
         if name in (CONTROL, "hub", "exec"):
             self.faults.append(f"{where}.name: {name} is a name of the lab's own")
@@ -180,7 +182,8 @@ class _Reader:
         if not isinstance(tunnels, list) or not tunnels or any(one not in both for one in tunnels):
             self.faults.append(f"{where}.tunnels: must be a list of {' and '.join(both)}, the lab's families")
             tunnels = both
-        return Node(name, index, self.options(item, "config", f"{where}.config"), tunnels)
+        supervised = self.boolean(item, "supervised", False, where)
+        return Node(name, index, self.options(item, "config", f"{where}.config"), tunnels, supervised)
 
     def workload(self, item, nodes, before):
         where = f"workloads[{len(before)}]"
