@@ -78,7 +78,8 @@ package struct Agent: Sendable {
         server.stop()
         let environment = arrival.environment
         await Departure(
-            configuration: self.configuration, proxy: parts.proxy, supervision: supervision, store: parts.crashKeeper.store,
+            configuration: self.configuration, proxy: parts.proxy, supervision: supervision,
+            store: parts.crashKeeper.store,
             environment: environment, logger: self.logger
         ) {
             parts.telemetry.accessLog?.close()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
-#include "cmeshlinux_handover.h"
+#include "cmeshlinux_descriptors.h"
 
 #include <errno.h>
 #include <fcntl.h>
