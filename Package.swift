@@ -84,6 +84,8 @@ let package = Package(
             name: "MeshAPI", dependencies: [grpc, protobuf, grpcProtobuf], exclude: ["proto"], swiftSettings: settings),
         .target(name: "MeshLinux", dependencies: ["CMeshLinux"], swiftSettings: settings),
         .target(
+            name: "MeshDNS", dependencies: ["MeshModel", "MeshLinux", collections, log], swiftSettings: settings),
+        .target(
             name: "MeshSteering",
             dependencies: ["CMeshABI", "CMeshLinux", "CLibBPF", "MeshPrograms", "MeshModel", "MeshLinux", log],
             swiftSettings: settings),
@@ -106,9 +108,9 @@ let package = Package(
         .target(
             name: "MeshAgent",
             dependencies: [
-                "MeshModel", "MeshAPI", "MeshLinux", "MeshSteering", "MeshTunnel", "MeshProxy", "MeshIdentity",
-                "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", "MeshResources", "MeshConfiguration", log, lifecycle,
-                signals,
+                "MeshModel", "MeshAPI", "MeshLinux", "MeshDNS", "MeshSteering", "MeshTunnel", "MeshProxy",
+                "MeshIdentity", "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", "MeshResources", "MeshConfiguration",
+                log, lifecycle, signals,
                 hummingbird, grpc, grpcTransport, grpcProtobuf, protobuf, nio, nioTLS, x509, yams,
             ],
             swiftSettings: settings),
@@ -170,6 +172,8 @@ let package = Package(
                 grpcTransport, protobuf, nio, nioTLS, x509, log,
             ],
             swiftSettings: settings),
+        .testTarget(
+            name: "MeshDNSTests", dependencies: ["MeshDNS", "MeshModel", "MeshLinux"], swiftSettings: settings),
         .testTarget(name: "MeshLinuxTests", dependencies: ["MeshLinux", "CMeshLinux"], swiftSettings: settings),
         .testTarget(
             name: "MeshSteeringTests",

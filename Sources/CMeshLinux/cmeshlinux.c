@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -86,6 +87,33 @@ int nm_socket_tcp(int ipv6)
 	NM_FAULT(SOCKET, -1);
 	return socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 }
+
+int nm_socket_udp(int ipv6)
+{
+	NM_FAULT(SOCKET, -1);
+	return socket(ipv6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
+}
+
+ssize_t nm_recv_from(int fd, void *buffer, size_t count, struct nm_address *sender)
+{
+	struct sockaddr_storage storage = { 0 };
+	socklen_t length = sizeof(storage);
+	ssize_t result = recvfrom(fd, buffer, count, 0, (struct sockaddr *)&storage, &length);
+
+	if (result >= 0 && unpack(&storage, sender) < 0)
+		*sender = (struct nm_address){ 0 };
+	return result;
+}
+
+ssize_t nm_send_to(int fd, const void *buffer, size_t count, const struct nm_address *receiver)
+{
+	struct sockaddr_storage storage;
+	socklen_t length = pack(receiver, &storage);
+
+	return sendto(fd, buffer, count, MSG_NOSIGNAL, (struct sockaddr *)&storage, length);
+}
+
+uint32_t nm_interface_index(const char *name) { return if_nametoindex(name); }
 
 int nm_bind(int fd, const struct nm_address *address)
 {

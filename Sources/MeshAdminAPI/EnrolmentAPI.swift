@@ -32,13 +32,15 @@ package struct EnrolRequest: Codable, Sendable, Hashable {
     package var answersOriginalDestination: Bool?
     /// `sockmap`: direct connections with workloads that say the same go through a socket map; nil: none does.
     package var accelerate: String?
+    /// `off`: its names are asked of its resolvers as if nodemesh were not there; nil: as the node has it.
+    package var dns: String?
 
     package init(
         namespace: String, name: String, serviceAccount: String, labels: [String: String], cgroup: String,
         unit: String? = nil, networkNamespace: String? = nil, addresses: [String]? = nil, weight: Int? = nil,
         whenGone: String? = nil, excludedOutboundPorts: [UInt16]? = nil, excludedInboundPorts: [UInt16]? = nil,
         excludedPrefixes: [String]? = nil, failMode: String? = nil, answersOriginalDestination: Bool? = nil,
-        accelerate: String? = nil
+        accelerate: String? = nil, dns: String? = nil
     ) {
         self.namespace = namespace
         self.name = name
@@ -56,6 +58,7 @@ package struct EnrolRequest: Codable, Sendable, Hashable {
         self.failMode = failMode
         self.answersOriginalDestination = answersOriginalDestination
         self.accelerate = accelerate
+        self.dns = dns
     }
 }
 

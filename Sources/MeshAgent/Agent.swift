@@ -60,6 +60,7 @@ package struct Agent: Sendable {
             parts.watch.stop()
             parts.eventReader.stop()
             parts.events.close()
+            parts.names?.stop()
             parts.proxy.stop()
             parts.telemetry.accessLog?.close()
         }

@@ -4,6 +4,7 @@ import Foundation
 import Logging
 import MeshAdminAPI
 import MeshConfiguration
+import MeshDNS
 import MeshDiscovery
 import MeshIdentity
 import MeshLinux
@@ -33,6 +34,7 @@ struct AgentParts: Sendable {
     let keeper: ViewKeeper?
     let crashKeeper: CrashKeeper
     let loops: Int
+    let names: NameService?
 
     /// Loads the programs, which takes the most time of a start.
     ///
@@ -133,6 +135,11 @@ struct AgentParts: Sendable {
             kept: SVIDStore(
                 directory: configuration.dataDirectory, queue: start.queue, faults: start.faults, logger: logger),
             alarms: alarms, logger: logger, onChange: { news.certificates.yield($0) })
+        let nameService =
+            configuration.dns == .on
+            ? try NameService(
+                configuration, steering: steering, registry: telemetry.registry, events: events, names: names,
+                logger: logger) : nil
         let views = ViewBuilder(
             node: configuration.node, locality: configuration.locality, logger: logger,
             report: { control.setTrustReport($0) }
@@ -141,6 +148,7 @@ struct AgentParts: Sendable {
             // The loops come first: from the moment a prefix is captured they must know what is in it.
             proxy.update(view)
             direct.tell(view)
+            nameService?.server.update(view.snapshot)
             do throws(SteeringError) {
                 try steering.setPrefixes(view.snapshot.settings.prefixes)
             } catch {
@@ -154,7 +162,7 @@ struct AgentParts: Sendable {
         let trustDomain = credentials.trustDomain
         let watch = try CgroupWatch()
         let plane = KernelPlane(
-            proxy: proxy, steering: steering, ports: sockets, logger: logger,
+            proxy: proxy, steering: steering, ports: sockets, names: nameService, logger: logger,
             willDetach: { await path.willDetach($0) })
         let canary = Canary(
             proxyCgroup: cgroup, plane: plane, steering: steering, events: events, names: names, logger: logger)
@@ -212,17 +220,19 @@ struct AgentParts: Sendable {
             refusals: refusals,
             steering: steering, telemetry: telemetry, proxy: proxy, watch: watch, reloader: reloader,
             sockets: sockets, upkeep: upkeep, canary: canary, supervision: supervision, handOver: handOver,
-            logger: logger)
+            names: nameService, logger: logger)
         self.crashKeeper = CrashKeeper(configuration, proxy: proxy, supervision: supervision, logger: logger)
         self.loops = loops
         self.events = events
         self.watch = watch
         self.canary = canary
+        self.names = nameService
         self.inventory = Inventory(
             settings: configuration, reloader: reloader, events: events, sockets: sockets, canary: canary,
             startedAt: Date(), loops: loops, proxy: proxy, steering: steering, registry: registry, views: views,
             control: control, certificateManager: certificates, refusals: refusals, direct: path,
-            health: self.health, freshness: freshness, handOver: handOver)
+            health: self.health, freshness: freshness, handOver: handOver,
+            nameService: nameService)
     }
 
     private static func proxyConfiguration(_ configuration: AgentConfiguration, loops: Int) -> ProxyConfiguration {

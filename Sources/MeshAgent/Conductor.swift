@@ -52,6 +52,7 @@ struct Conductor: ServiceLifecycle.Service {
     let canary: Canary
     let supervision: Supervision
     let handOver: HandOverLog
+    let names: NameService?
     let logger: Logger
 
     /// How long a restarted daemon waits for its control plane before it takes its workloads back without a view: they
@@ -118,6 +119,7 @@ struct Conductor: ServiceLifecycle.Service {
             if round % Self.kernelPruning == 0, await self.registry.knowsAll { self.pruneKernel() }
             if round % Self.kernelPruning == 0 { self.upkeep.measureMaps() }
             self.upkeep.followProbes()
+            await self.names?.look()
             let owners = await self.registry.all.map { entry in
                 NamespaceSockets.Owner(entry, excludedPrefixes: [], outbound: [], inbound: [])
             }

@@ -42,7 +42,7 @@ package struct Nodemeshctl: AsyncParsableCommand {
                 name: "This node",
                 subcommands: [
                     CheckCommand.self, StatusCommand.self, ConnectionsCommand.self, EventsCommand.self,
-                    ExplainCommand.self, BPFCommand.self, ConfigCommand.self,
+                    ExplainCommand.self, BPFCommand.self, DNSCommand.self, ConfigCommand.self,
                 ]),
             CommandGroup(
                 name: "Mesh",

@@ -12,7 +12,8 @@ extension AgentConfiguration {
         defaults: AgentConfiguration(node: "localhost"),
         sections: [
             .init("The node in its mesh", Self.meshKeys), .init("Where things are", Self.placeKeys),
-            .init("What is captured", Self.captureKeys), .init("The data plane", Self.dataPlaneKeys),
+            .init("What is captured", Self.captureKeys), .init("Names", Self.namesKeys),
+            .init("The data plane", Self.dataPlaneKeys),
             .init("Between workloads of this node", Self.directKeys), .init("What it tells", Self.tellingKeys),
         ]
     ) { configuration in
@@ -115,6 +116,44 @@ extension AgentConfiguration {
             "maxStaleness", \.maxStaleness, .number(0...31_536_000, unit: "seconds"), .live,
             help: "Seconds: while the control plane has not confirmed the view for longer, new connections are refused;"
                 + " 0: never"),
+    ]
+
+    private static let domain = ValueKind<String>(
+        "a domain name of letters, digits and dashes, such as mesh.internal",
+        parse: { text in
+            let labels = text.lowercased().split(separator: ".", omittingEmptySubsequences: false)
+            let isValid = labels.allSatisfy { label in
+                (1...63).contains(label.utf8.count) && label.first != "-" && label.last != "-"
+                    && label.utf8.allSatisfy { (97...122).contains($0) || (48...57).contains($0) || $0 == 45 }
+            }
+            return isValid && text.utf8.count <= 200 ? text.lowercased() : nil
+        })
+
+    private static let namesKeys: [Key] = [
+        .single(
+            "dns", \.dns, .name,
+            help: "Names that workloads ask for are answered here, see [DNS](../README.md#dns); `off`, they are not"),
+        .single(
+            "dnsDomain", \.dnsDomain, Self.domain,
+            help: "Services are `NAME.NAMESPACE.` this, and nothing else is below it"),
+        .list(
+            "dnsAliases", \.dnsAliases, Self.domain,
+            help: "Services are `NAME.NAMESPACE.` these too; what else is below them is asked of resolvers"),
+        .list(
+            "dnsUpstreams", \.dnsUpstreams,
+            .form("an IP address, or one with a port, such as 192.0.2.53:5353") {
+                $0.isOwn ? "is where nodemeshd itself answers: name a resolver that it can ask" : nil
+            }, .init(defaultText: "those of the node's /etc/resolv.conf"),
+            help: "The node's resolvers, which are asked where a workload's own does not answer"),
+        .single(
+            "dnsCacheSize", \.dnsCacheSize, .number(0...1_000_000),
+            help: "Answers of resolvers that are remembered, of 1 KiB on average; 0: none"),
+        .single(
+            "dnsTTL", \.dnsTTL, .number(0...3600, unit: "seconds"),
+            help: "Seconds that applications may remember the mesh's own names, and that there is no such name"),
+        .single(
+            "dnsStale", \.dnsStale, .number(0...604_800, unit: "seconds"),
+            help: "Seconds that a remembered answer serves beyond its time while no resolver answers; 0: none"),
     ]
 
     private static let dataPlaneKeys: [Key] = [

@@ -58,6 +58,20 @@ package struct AgentConfiguration: Sendable, Equatable {
     package var canaryInterval: Int = 60
     /// Seconds: while the control plane has not confirmed the view for longer, new connections are refused; 0: never.
     package var maxStaleness: Int = 0
+    /// Whether names are answered for workloads.
+    package var dns: DNS = .on
+    /// Below it names belong to the mesh alone.
+    package var dnsDomain: String = "mesh.internal"
+    /// Other domains by which services of the mesh are known.
+    package var dnsAliases: [String] = ["svc.cluster.local"]
+    /// The node's resolvers; empty: those of its /etc/resolv.conf.
+    package var dnsUpstreams: [DNSUpstream] = []
+    /// Answers that are remembered.
+    package var dnsCacheSize: Int = 10_000
+    /// Seconds that the mesh's own names may be remembered.
+    package var dnsTTL: Int = 5
+    /// Seconds that an answer serves beyond its time while no resolver answers.
+    package var dnsStale: Int = 3600
     /// A file, `-` for standard output, or nil for none.
     package var accessLog: String?
     package var logLevel: LogLevel = .info
@@ -83,6 +97,8 @@ package struct AgentConfiguration: Sendable, Equatable {
     package enum UnknownDestination: String, Sendable, CaseIterable { case refuse, passthrough }
 
     package enum FailMode: String, Sendable, CaseIterable { case closed, open }
+
+    package enum DNS: String, Sendable, CaseIterable { case on, off }
 
     package enum DirectPath: String, Sendable, CaseIterable { case automatic, off }
 

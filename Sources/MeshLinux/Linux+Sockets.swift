@@ -136,6 +136,9 @@ extension Linux {
     /// Ends our direction with FIN. A socket that is no longer connected is no error.
     package static func shutdownWrite(_ fd: CInt) { _ = Glibc.shutdown(fd, CInt(SHUT_WR)) }
 
+    /// Makes a listening socket refuse connections, whoever else holds it. One that listens no longer is no error.
+    package static func stopListening(_ fd: CInt) { _ = Glibc.shutdown(fd, CInt(SHUT_RDWR)) }
+
     /// Closes; what was sent still arrives, then FIN.
     package static func close(_ fd: CInt) { _ = Glibc.close(fd) }
 

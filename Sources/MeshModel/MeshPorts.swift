@@ -12,6 +12,8 @@ package enum MeshPorts {
     package static let controlGRPC: UInt16 = 15012
     /// The control plane's metrics.
     package static let controlMetrics: UInt16 = 15014
+    /// Names, on loopback inside a workload's network namespace; over UDP also at the two ports behind it.
+    package static let names: UInt16 = 15053
     /// A node's metrics.
     package static let metrics: UInt16 = 15020
     /// A node's readiness.

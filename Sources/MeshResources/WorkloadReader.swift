@@ -40,7 +40,7 @@ extension WorkloadResource {
         }
         object.refuse(
             "cgroup", "unit", "networkNamespace", "whenGone", "failMode", "exclude", "originalDestination",
-            "accelerate", "template", "ports",
+            "accelerate", "dns", "template", "ports",
             because: "belongs in an enrolment file: the node that runs the workload enrols it")
     }
 
@@ -56,6 +56,7 @@ extension WorkloadResource {
         enrolment.failMode = Self.choice(object.optional("failMode"), "closed", "open")
         enrolment.originalDestination = object.optional("originalDestination")?.boolean
         enrolment.accelerate = Self.choice(object.optional("accelerate"), "sockmap")
+        enrolment.dns = Self.choice(object.optional("dns"), "off")
         if let exclude = object.optional("exclude")?.object {
             enrolment.excludePorts = Self.ports(exclude.optional("ports"))
             enrolment.excludeInboundPorts = Self.ports(exclude.optional("inboundPorts"))

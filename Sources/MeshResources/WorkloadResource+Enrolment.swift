@@ -19,6 +19,8 @@ extension WorkloadResource.Spec {
         package var originalDestination: Bool?
         /// `sockmap`; nil: nothing.
         package var accelerate: String?
+        /// `off`; nil: as the node has it.
+        package var dns: String?
         /// Then the cgroup is the parent of the workloads.
         package var template: Template?
 

@@ -80,6 +80,7 @@ extension nm_workload {
         if enrolment.hasOutboundExclusions { self.flags |= UInt32(NM_WORKLOAD_EXCLUSIONS) }
         if enrolment.isGuarded { self.flags |= UInt32(NM_WORKLOAD_GUARDED) }
         if enrolment.isAccelerated { self.flags |= UInt32(NM_WORKLOAD_ACCELERATED) }
+        if enrolment.hasNamesAnswered { self.flags |= UInt32(NM_WORKLOAD_DNS) }
         if enrolment.answersOriginalDestination { self.flags |= UInt32(NM_WORKLOAD_ORIGINAL) }
         self.slot = slot
         self.source4 = addresses.first { $0.isIPv4 }?.words.3 ?? 0

@@ -31,6 +31,8 @@ package struct Enrolment: Sendable {
     package var excludedInboundPorts: [UInt16] = []
     /// Whether `SO_ORIGINAL_DST` is answered, which makes every `getsockopt` of the workload slower.
     package var answersOriginalDestination = false
+    /// Whether nodemeshd answers what it asks of any resolver, see ``Steering/setResolvers(_:ipv4:ipv6:)``.
+    package var hasNamesAnswered = false
     /// Whether its direct connections may join a socket map with another such workload's.
     package var isAccelerated = false
     /// Whether a cgroup above it carries the guard, see ``Steering/setGuard(cgroupPath:)``.

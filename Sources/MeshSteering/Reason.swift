@@ -37,6 +37,10 @@ package enum Reason: UInt32, CaseIterable, Sendable {
     case sockmapJoined
     case sockmapStalled
     case eventLost
+    case dnsCaptured
+    case dnsFailedOpen
+    case dnsLeft
+    case dnsResolverLost
 
     /// The word in metrics and in `nodemeshctl`: `capture_port_refused`.
     package var name: String {
@@ -76,6 +80,10 @@ package enum Reason: UInt32, CaseIterable, Sendable {
         case .sockmapJoined: "sockmap_joined"
         case .sockmapStalled: "sockmap_stalled"
         case .eventLost: "event_lost"
+        case .dnsCaptured: "dns_captured"
+        case .dnsFailedOpen: "dns_failed_open"
+        case .dnsLeft: "dns_left"
+        case .dnsResolverLost: "dns_resolver_lost"
         }
     }
 }

@@ -76,6 +76,7 @@ extension Steering {
         if try self.records().contains(where: { $0.record.netns == record.netns }) { return }
         try BPF.removeLinks(self.layout.namespace(record.netns))
         try BPF.delete(map: self.maps[.listeners], key: record.slot)
+        try self.clearResolvers(slot: record.slot)
         try BPF.delete(map: self.maps[.namespaces], key: record.netns)
     }
 }

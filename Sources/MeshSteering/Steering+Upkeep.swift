@@ -141,6 +141,11 @@ extension Steering {
                         let cookie = try? BPF.lookup(map: fd, key: slot, empty: UInt64(0))
                         return cookie.flatMap(\.self) != nil
                     }
+                case .resolvers:
+                    try? Set(self.records().map(\.record.slot)).reduce(0) { count, slot in
+                        count + self.resolverCount(slot: slot)
+                    }
+                case .queries: try? BPF.keys(map: fd, empty: nm_query_key()).count
                 case .failOpen: try? BPF.keys(map: fd, empty: UInt32(0)).count
                 case .ports: try? BPF.keys(map: fd, empty: nm_port_key()).count
                 case .excludedPrefixes: try? BPF.keys(map: fd, empty: nm_exclusion_key()).count
@@ -148,7 +153,9 @@ extension Steering {
                 case .local: try? BPF.keys(map: fd, empty: nm_local_key()).count
                 case .verdicts: try? BPF.keys(map: fd, empty: nm_verdict_key()).count
                 case .loads: try? BPF.keys(map: fd, empty: nm_load_key()).count
-                case .abi, .counters, .settings, .totals, .lostPorts, .sockets, .joins, .workloads, .events: nil
+                case .abi, .counters, .settings, .totals, .lostPorts, .sockets, .joins, .asked, .workloads,
+                    .events:
+                    nil
                 }
             return MapStatus(name: name.rawValue, entries: entries, capacity: capacity)
         }

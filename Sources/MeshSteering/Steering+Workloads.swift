@@ -23,7 +23,7 @@ extension Steering {
             let record = try self.record(enrolment, cgroup: cgroup, cookie: cookie)
             let entry = Enrolled(
                 id: enrolment.id, cgroup: cgroup, cookie: cookie, slot: record.slot, isShared: enrolment.isShared,
-                hooks: Hook.all(answersOriginalDestination: enrolment.answersOriginalDestination),
+                hooks: Hook.all(of: enrolment),
                 failMode: enrolment.failMode, excludesInbound: !enrolment.excludedInboundPorts.isEmpty)
             do {
                 try self.attach(enrolment, entry, isNew: isNew, state: state)

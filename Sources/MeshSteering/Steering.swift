@@ -226,6 +226,7 @@ extension nm_config {
         self.init()
         self.outbound_port = configuration.outboundPort
         self.inbound_port = configuration.inboundPort
+        self.dns_port = configuration.dnsPort
         // Telling the subflows of an MPTCP socket takes the kernel's type information.
         if FileTree.exists("/sys/kernel/btf/vmlinux"), FileTree.exists("/proc/sys/net/mptcp/enabled") {
             self.flags |= UInt32(NM_CONFIG_MULTIPATH)

@@ -47,6 +47,9 @@ package struct SteeringConfiguration: Sendable {
     package var outboundPort: UInt16 = 15001
     /// Port of the inbound listener in each workload's namespace.
     package var inboundPort: UInt16 = 15006
+    /// First port at which names are answered on 127.0.0.1 and ::1 of each workload's namespace; see
+    /// ``Steering/resolverPorts``.
+    package var dnsPort: UInt16 = 15053
     package var failMode: FailMode = .closed
 
     package init(instance: String, proxyCgroup: String) {

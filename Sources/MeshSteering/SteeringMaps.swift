@@ -30,6 +30,9 @@ final class SteeringMaps: Sendable {
         case loads = "nm_loads"
         case events = "nm_events"
         case listeners = "nm_listeners"
+        case asked = "nm_asked"
+        case queries = "nm_queries"
+        case resolvers = "nm_resolvers"
         case enrolled = "nm_enrolled"
     }
 
@@ -80,7 +83,8 @@ final class SteeringMaps: Sendable {
         _ capacities: SteeringConfiguration.Capacities, _ prepare: (String, CInt) throws(SystemError) -> Void
     ) throws(SteeringError) -> SteeringMaps {
         let sizes: [Name: UInt32] = [
-            .origins: capacities.flows, .proxied: capacities.flows,
+            .origins: capacities.flows, .proxied: capacities.flows, .queries: capacities.flows,
+            .resolvers: capacities.workloads * 2,
             .prefixes: capacities.prefixes + UInt32(Self.sparePrefixes),
             .namespaces: capacities.workloads, .listeners: capacities.workloads, .enrolled: capacities.workloads,
             .failOpen: capacities.workloads, .ports: capacities.ports, .excludedPrefixes: capacities.exclusions,

@@ -13,7 +13,7 @@ extension KernelTests {
         /// Every file of bpf/programs but the maps.
         static let all: [EmbeddedProgram] = [
             .connect4, .connect6, .getpeername4, .getpeername6, .getsockopt, .guard4, .guard6, .inbound, .probeSockops,
-            .proxySockops, .redirect, .sockmap, .workloadSockops,
+            .proxySockops, .recvmsg4, .recvmsg6, .redirect, .sendmsg4, .sendmsg6, .sockmap, .workloadSockops,
         ]
         /// One of them has to load: some kernels take no programs behind their functions, older ones lack the tracepoint.
         static let readCounters: [EmbeddedProgram] = [.taken, .received]

@@ -200,9 +200,12 @@ final class Sandbox: Sendable {
     /// A socket of somebody else on the network.
     func stranger(family: CInt = AF_INET) throws -> TestSocket { try self.socket(in: self.outside, family: family) }
 
-    private func socket(in namespace: NetworkNamespace, family: CInt = AF_INET) throws -> TestSocket {
+    /// A socket of the test process itself, in any namespace.
+    func socket(
+        in namespace: NetworkNamespace, family: CInt = AF_INET, type: __socket_type = SOCK_STREAM
+    ) throws -> TestSocket {
         try namespace.run { () throws(SystemError) in
-            let fd = try systemCall("socket") { Glibc.socket(family, CInt(SOCK_STREAM.rawValue), 0) }
+            let fd = try systemCall("socket") { Glibc.socket(family, CInt(type.rawValue), 0) }
             return TestSocket(fd: fd, family: family)
         }
     }

@@ -100,6 +100,18 @@ final class TestSocket: Sendable {
         return result < 0 ? nil : String(decoding: bytes[..<result], as: UTF8.self)
     }
 
+    /// The next datagram, at most 512 bytes, and the sender that recvfrom(2) tells; nil on errors.
+    func receiveFrom() -> (text: String, sender: SocketAddress?)? {
+        var bytes = [UInt8](repeating: 0, count: 512)
+        var (storage, size) = (sockaddr_storage(), socklen_t(MemoryLayout<sockaddr_storage>.size))
+        let result = withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                recvfrom(self.fd, &bytes, bytes.count, 0, $0, &size)
+            }
+        }
+        return result < 0 ? nil : (String(decoding: bytes[..<result], as: UTF8.self), Self.address(storage))
+    }
+
     /// Waits until a non-blocking connect is decided and returns SO_ERROR.
     func outcome() -> CInt {
         var entry = pollfd(fd: self.fd, events: Int16(POLLOUT), revents: 0)

@@ -10,7 +10,9 @@ import Testing
 struct ABITests {
     @Test func structsHaveNoPaddingOfTheirOwn() {
         // The kernel sees `size` bytes; a Swift stride beyond that would read past them in arrays.
-        #expect(MemoryLayout<nm_config>.size == 16)
+        #expect(MemoryLayout<nm_config>.size == 24)
+        #expect(MemoryLayout<nm_asked>.size == 64)
+        #expect(MemoryLayout<nm_query_key>.size == 16)
         #expect(MemoryLayout<nm_endpoint>.size == 20)
         #expect(MemoryLayout<nm_workload>.size == 304)
         #expect(MemoryLayout<nm_socket>.size == 48)
@@ -56,7 +58,8 @@ struct ABITests {
     @Test func everyHookHasAProgram() {
         let programs: [EmbeddedProgram] = [
             .connect4, .connect6, .getpeername4, .getpeername6, .workloadSockops, .proxySockops, .inbound, .maps,
-            .probeSockops, .guard4, .guard6, .getsockopt, .sockmap, .taken, .received,
+            .probeSockops, .guard4, .guard6, .getsockopt, .sockmap, .taken, .received, .sendmsg4,
+            .sendmsg6, .recvmsg4, .recvmsg6,
         ]
         for program in programs { #expect(program.object.prefix(4) == [0x7f, 0x45, 0x4c, 0x46], "\(program.name)") }
     }

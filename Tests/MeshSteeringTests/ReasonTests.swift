@@ -25,7 +25,9 @@ struct ReasonTests {
             .inboundProbe: NM_REASON_INBOUND_PROBE, .unenrolledRefused: NM_REASON_UNENROLLED_REFUSED,
             .portLost: NM_REASON_PORT_LOST, .inboundUnowned: NM_REASON_INBOUND_UNOWNED,
             .sockmapJoined: NM_REASON_SOCKMAP_JOINED, .sockmapStalled: NM_REASON_SOCKMAP_STALLED,
-            .eventLost: NM_REASON_EVENT_LOST,
+            .eventLost: NM_REASON_EVENT_LOST, .dnsCaptured: NM_REASON_DNS_CAPTURED,
+            .dnsFailedOpen: NM_REASON_DNS_FAILED_OPEN, .dnsLeft: NM_REASON_DNS_LEFT,
+            .dnsResolverLost: NM_REASON_DNS_RESOLVER_LOST,
         ]
         #expect(header.count == Reason.allCases.count)
         #expect(Reason.allCases.count == Int(NM_REASON_COUNT.rawValue))

@@ -2,17 +2,17 @@
 import Glibc
 
 /// The target that NODEMESH_FUZZ names.
-private let target: FuzzTarget = {
+private let run: (UnsafeRawBufferPointer) -> Void = {
     let name = getenv("NODEMESH_FUZZ").map { String(cString: $0) } ?? ""
-    guard let target = FuzzTarget(rawValue: name) else {
-        print("NODEMESH_FUZZ must be one of: \(FuzzTarget.allCases.map(\.rawValue).joined(separator: " "))")
-        exit(2)
-    }
-    return target
+    if let target = FuzzTarget(rawValue: name) { return { target.run($0) } }
+    if let target = DNSFuzzTarget(rawValue: name) { return { target.run($0) } }
+    let names = FuzzTarget.allCases.map(\.rawValue) + DNSFuzzTarget.allCases.map(\.rawValue)
+    print("NODEMESH_FUZZ must be one of: \(names.joined(separator: " "))")
+    exit(2)
 }()
 
 /// Called by libFuzzer with each input.
 @_cdecl("LLVMFuzzerTestOneInput") public func fuzzOneInput(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
-    target.run(UnsafeRawBufferPointer(start: bytes, count: bytes == nil ? 0 : count))
+    run(UnsafeRawBufferPointer(start: bytes, count: bytes == nil ? 0 : count))
     return 0
 }

@@ -219,22 +219,25 @@ def remove_cgroups(cgroup):
 # Processes
 
 
-def enter(network, cgroup, hosts=None):
+def enter(network, cgroup, hosts=None, resolv=None):
     """Makes the calling process a member of a cgroup and a network namespace, where one is given.
 
-    `hosts` is mounted over /etc/hosts for it alone.
+    `hosts` is mounted over /etc/hosts for it alone, `resolv` over /etc/resolv.conf.
     """
     if cgroup is not None:
         (cgroup / "cgroup.procs").write_text("0")
-    if hosts is not None and hosts.exists():
+    mounts = [(source, place) for source, place in ((hosts, b"/etc/hosts"), (resolv, b"/etc/resolv.conf"))
+              if source is not None and source.exists()]
+    if mounts:
         check(_libc.unshare(CLONE_NEWNS), "unshare")
         check(_libc.mount(b"none", b"/", None, MS_REC | MS_SLAVE, None), "mount --make-rslave /")
-        check(_libc.mount(bytes(hosts), b"/etc/hosts", None, MS_BIND, None), "mount --bind /etc/hosts")
+    for source, place in mounts:
+        check(_libc.mount(bytes(source), place, None, MS_BIND, None), f"mount --bind {place.decode()}")
     if network is not None:
         enter_network(network)
 
 
-def spawn(command, network, cgroup, log, hosts=None, environment=None, directory="/"):
+def spawn(command, network, cgroup, log, hosts=None, resolv=None, environment=None, directory="/"):
     """Starts a program of the lab in the background; it outlives this one."""
     with open(log, "ab") as output:
         try:
@@ -246,7 +249,7 @@ def spawn(command, network, cgroup, log, hosts=None, environment=None, directory
                 start_new_session=True,
                 env={**os.environ, **(environment or {})},
                 cwd=directory,
-                preexec_fn=lambda: enter(network, cgroup, hosts),
+                preexec_fn=lambda: enter(network, cgroup, hosts, resolv),
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise LabError(f"cannot start {command[0]}: {error}", log) from error

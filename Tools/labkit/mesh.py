@@ -83,6 +83,20 @@ class Lab:
     def scratch(self, workload):
         return self.directory / "scratch" / f"{workload.namespace}-{workload.name}"
 
+    def resolv_of(self, target):
+        """The resolv.conf of a workload or node, or None for the machine's."""
+        if not self.topology.dns or not isinstance(target, (topology.Node, topology.Workload)):
+            return None
+        is_workload = isinstance(target, topology.Workload)
+        node = self.topology.node(target.node) if is_workload else target
+        name = f"{target.namespace}-{target.name}" if is_workload else target.name
+        path = self.directory / f"{name}.resolv.conf"
+        if not path.exists():
+            search = f"search {target.namespace}.mesh.internal mesh.internal\n" if is_workload else ""
+            servers = target.nameservers or [node.address]
+            path.write_text(search + "".join(f"nameserver {one}\n" for one in servers))
+        return path
+
     def target(self, name):
         """A node, a workload, or the control plane."""
         if name == topology.CONTROL:
@@ -454,7 +468,7 @@ class Lab:
     def write_hosts(self, services):
         """Names for the lab's workloads, in place, since the file is mounted over their /etc/hosts."""
         lines = ["127.0.0.1 localhost"]
-        for service in services:
+        for service in [] if self.topology.dns else services:
             lines += [f"{address} {service['hostname']}" for address in service["addresses"]
                       if self.topology.ipv6 or ":" not in address]
         self.hosts.write_text("\n".join(lines) + "\n")
@@ -466,7 +480,7 @@ class Lab:
         environment = {"SCRATCH": str(self.scratch(target))} if is_workload else {}
         return kernel.spawn(
             command, self.network(target), self.cgroup_of(target), self.log_of(target),
-            hosts=self.hosts if is_workload else None, environment=environment,
+            hosts=self.hosts if is_workload else None, resolv=self.resolv_of(target), environment=environment,
             directory=self.topology.home if is_workload else "/",
         )
 

@@ -8,6 +8,9 @@
 
 With `ipv6: true` everything has an IPv6 address too: fd00:200::1, fd00:200::(10+N), fd00:201:N::M inside the mesh prefix
 fd00:201::/32, and fd00:202:N::M outside. Without it the namespaces have no IPv6.
+
+With `dns: true` services have no names in /etc/hosts: workloads ask, by a resolv.conf of their own, the `nameservers` that
+they name, or their node's address. A node asks its own, by default itself.
 """
 
 import re
@@ -38,6 +41,8 @@ class Node:
     tunnels: list[str] = field(default_factory=lambda: ["ipv4"])
     # A service manager of the lab's runs nodemeshd: it keeps descriptors, has a watchdog and starts it again.
     supervised: bool = False
+    # Of its resolv.conf, in a lab with `dns: true`.
+    nameservers: list[str] = field(default_factory=list)
 
     @property
     def address(self):
@@ -81,6 +86,8 @@ class Workload:
     host: bool = False
     # Further words for `nodemeshctl workload enroll`.
     enrolOptions: list[str] = field(default_factory=list)
+    # Of its resolv.conf, in a lab with `dns: true`.
+    nameservers: list[str] = field(default_factory=list)
 
     @property
     def id(self):
@@ -100,6 +107,8 @@ class Topology:
     home: str
     # Everything has IPv6 addresses too.
     ipv6: bool = False
+    # Names come from nodemeshd.
+    dns: bool = False
 
     def node(self, name):
         return next((node for node in self.nodes if node.name == name), None)
@@ -123,6 +132,7 @@ class Topology:
             value["resources"],
             value["home"],
             value["ipv6"],
+            value["dns"],
         )
 
 
@@ -146,8 +156,9 @@ class _Reader:
         self.faults = []
 
     def read(self, document):
-        top = self.mapping(document, "the file", {"name", "ipv6", "nodes", "workloads", "control", "resources"})
+        top = self.mapping(document, "the file", {"name", "ipv6", "dns", "nodes", "workloads", "control", "resources"})
         self.ipv6 = self.boolean(top, "ipv6", False, "the file")
+        dns = self.boolean(top, "dns", False, "the file")
         nodes = [self.node(item, i + 1) for i, item in enumerate(self.items(top, "nodes", "the file"))]
         self.unique([node.name for node in nodes], "node")
         if not nodes:
@@ -165,11 +176,11 @@ class _Reader:
         if self.faults:
             raise TopologyError("\n".join(f"{self.path}: {fault}" for fault in self.faults))
         home = str(self.path.resolve().parent)
-        return Topology(str(top.get("name", self.path.stem)), nodes, workloads, control, resources, home, self.ipv6)
+        return Topology(str(top.get("name", self.path.stem)), nodes, workloads, control, resources, home, self.ipv6, dns)
 
     def node(self, item, index):
         where = f"nodes[{index - 1}]"
-        item = self.mapping(item, where, {"name", "config", "tunnels", "supervised"})
+        item = self.mapping(item, where, {"name", "config", "tunnels", "supervised", "nameservers"})
         name = self.name(item, "name", where)
         if name in (CONTROL, "hub", "exec"):
             self.faults.append(f"{where}.name: {name} is a name of the lab's own")
@@ -183,7 +194,8 @@ class _Reader:
             self.faults.append(f"{where}.tunnels: must be a list of {' and '.join(both)}, the lab's families")
             tunnels = both
         supervised = self.boolean(item, "supervised", False, where)
-        return Node(name, index, self.options(item, "config", f"{where}.config"), tunnels, supervised)
+        nameservers = [str(one) for one in self.items(item, "nameservers", where)]
+        return Node(name, index, self.options(item, "config", f"{where}.config"), tunnels, supervised, nameservers)
 
     def workload(self, item, nodes, before):
         where = f"workloads[{len(before)}]"
@@ -219,6 +231,7 @@ class _Reader:
             outside=outside,
             host=host,
             enrolOptions=[str(word) for word in self.items(item, "enrolOptions", where)],
+            nameservers=[str(one) for one in self.items(item, "nameservers", where)],
         )
 
     def addresses(self, item, where, node, index, network, host):

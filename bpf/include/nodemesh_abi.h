@@ -9,13 +9,19 @@
  */
 #include <linux/types.h>
 
-#define NM_ABI_VERSION 3
+#define NM_ABI_VERSION 4
 
 /* Addresses of one workload that its own connects never leave for the proxy. */
 #define NM_OWN_ADDRESSES 16
 
 /* Endpoints that one verdict of the direct path chooses from; a destination with more of them stays on the proxy. */
 #define NM_TARGETS 8
+
+/*
+ * Resolvers that one UDP socket may ask at a time and be answered by each in its own name; a further one takes the place
+ * of the one that came first. nodemeshd answers at nm_config.dns_port and the ports behind it, one for each.
+ */
+#define NM_RESOLVERS 3
 
 /* nm_settings.flags */
 #define NM_SETTING_EXCLUSIONS 1 /* nm_excluded_prefixes or nm_excluded_ports holds something of workload 0 (all) */
@@ -30,6 +36,7 @@
 #define NM_WORKLOAD_GUARDED 16	    /* an ancestor cgroup carries the guard: what is left alone has to be marked */
 #define NM_WORKLOAD_ACCELERATED 32  /* may join a socket map with another such workload */
 #define NM_WORKLOAD_ORIGINAL 64	    /* SO_ORIGINAL_DST is answered: what it accepts is marked */
+#define NM_WORKLOAD_DNS 128	    /* nodemeshd answers what it asks of any resolver */
 
 /* nm_namespace.flags */
 #define NM_NAMESPACE_SHARED 1	  /* only ports in nm_ports are steered */
@@ -78,6 +85,9 @@ struct nm_config {
 	__u16 outbound_port; /* where the proxy takes captured connects, on 127.0.0.1 and ::1 of each namespace */
 	__u16 inbound_port;  /* where it takes inbound connections */
 	__u32 flags;	     /* NM_CONFIG_* */
+	__u16 dns_port;	     /* where nodemeshd answers DNS, on 127.0.0.1 and ::1 of each namespace; see NM_RESOLVERS */
+	__u16 pad;
+	__u32 pad2;
 };
 
 struct nm_endpoint {
@@ -144,6 +154,26 @@ struct nm_flow_value {
 	struct nm_endpoint address; /* nm_origins: original destination; nm_proxied: real client, port 0 if unknown */
 	__u32 workload;		    /* nm_origins: the client's; nm_proxied: the server's, 0 if unknown */
 };
+
+/* nm_asked: storage of a UDP socket that asks resolvers; one of port 0 is a free place. */
+struct nm_asked {
+	struct nm_endpoint resolvers[NM_RESOLVERS];
+	__u32 next; /* the place that is taken next when none is free; NM_RESOLVERS: the first */
+};
+
+/*
+ * nm_queries: whom a UDP socket asked, by what nodemeshd sees of its datagrams. A socket's source address is left out: it
+ * may be any of the namespace's. The value is nm_flow_value: the resolver, and the workload that asks.
+ */
+struct nm_query_key {
+	__u64 netns;
+	__u16 port;   /* the socket's own */
+	__u16 place;  /* in nm_asked.resolvers, and so the port of nodemeshd's behind nm_config.dns_port */
+	__u32 family; /* NM_FAMILY_IPV4 or _IPV6, of the loopback address it was sent to */
+};
+
+/* nm_resolvers: where nodemeshd answers, by slot of the namespace: two of them, by family. */
+#define NM_RESOLVER_INDEX(slot, is_ip4) ((slot) * 2 + ((is_ip4) ? 0 : 1))
 
 /* One direction of an accelerated connection. `taken` is the reader's, the rest is the sender's to write. */
 struct nm_stream {
@@ -355,10 +385,14 @@ enum nm_reason {
 	NM_REASON_SOCKMAP_JOINED = 32,	     /* both ends of a direct connection share a socket map */
 	NM_REASON_SOCKMAP_STALLED = 33,	     /* ended: the receiver left more unread than the cap allows */
 	NM_REASON_EVENT_LOST = 34,	     /* the ring buffer was full */
-	NM_REASON_COUNT = 35,
+	NM_REASON_DNS_CAPTURED = 35,	     /* query, or connect to a resolver, sent to nodemeshd */
+	NM_REASON_DNS_FAILED_OPEN = 36,	     /* it goes to the resolver itself: nodemeshd does not answer */
+	NM_REASON_DNS_LEFT = 37,	     /* the same: its socket is tied to a device, a link or another namespace */
+	NM_REASON_DNS_RESOLVER_LOST = 38,    /* captured, but not whom it asked: the node's own resolvers are asked */
+	NM_REASON_COUNT = 39,
 };
 
-_Static_assert(sizeof(struct nm_config) == 16, "nm_config");
+_Static_assert(sizeof(struct nm_config) == 24, "nm_config");
 _Static_assert(sizeof(struct nm_endpoint) == 20, "nm_endpoint");
 _Static_assert(sizeof(struct nm_abi) == 8, "nm_abi");
 _Static_assert(sizeof(struct nm_settings) == 24, "nm_settings");
@@ -367,6 +401,8 @@ _Static_assert(sizeof(struct nm_workload) == 48 + 16 * NM_OWN_ADDRESSES, "nm_wor
 _Static_assert(sizeof(struct nm_socket) == 48, "nm_socket");
 _Static_assert(sizeof(struct nm_flow_key) == 48, "nm_flow_key");
 _Static_assert(sizeof(struct nm_flow_value) == 24, "nm_flow_value");
+_Static_assert(sizeof(struct nm_asked) == 4 + 20 * NM_RESOLVERS, "nm_asked");
+_Static_assert(sizeof(struct nm_query_key) == 16, "nm_query_key");
 _Static_assert(sizeof(struct nm_stream) == 32, "nm_stream");
 _Static_assert(sizeof(struct nm_join) == 64, "nm_join");
 _Static_assert(sizeof(struct nm_direct_flow) == 128, "nm_direct_flow");

@@ -55,3 +55,9 @@ static __always_inline int nm_is_capture_address(const __u32 ip[4])
 		return ip[3] == NM_LOOPBACK4;
 	return !ip[0] && !ip[1] && !ip[2] && ip[3] == bpf_htonl(1);
 }
+
+/* fe80::/10: an address that means nothing without an interface. */
+static __always_inline int nm_is_link_local6(const __u32 ip[4])
+{
+	return (ip[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}

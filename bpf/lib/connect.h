@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
-/* Where a TCP connect of a workload goes; shared by connect4 and connect6. */
+/* Where a workload's connects and queries go; shared by connect4 and connect6, sendmsg4 and sendmsg6. */
 #include <linux/bpf.h>
 #include <linux/errno.h>
 #include <linux/in.h>
@@ -10,6 +10,7 @@
 #include "addr.h"
 #include "config.h"
 #include "direct.h"
+#include "dns.h"
 #include "event.h"
 #include "exclusion.h"
 #include "maps.h"
@@ -30,10 +31,8 @@ enum nm_route {
 	NM_ROUTE_REFUSE,
 	NM_ROUTE_CAPTURE, /* go to the proxy */
 	NM_ROUTE_DIRECT,  /* go where `to` says now */
+	NM_ROUTE_RESOLVE, /* go to where nodemeshd answers DNS */
 };
-
-/* Not a connect for the mesh: nothing to count. */
-#define NM_UNTOUCHED NM_REASON_COUNT
 
 /* In a shared namespace the address does not tell whom a connect is for; the port does. */
 static __always_inline int nm_is_for_another(const struct nm_workload *workload, const struct nm_endpoint *to)
@@ -44,12 +43,6 @@ static __always_inline int nm_is_for_another(const struct nm_workload *workload,
 		return 0;
 	owner = nm_port_owner(workload->netns, to->port);
 	return owner && owner != workload->key;
-}
-
-static __always_inline int nm_is_excluded(const struct nm_workload *workload, const struct nm_endpoint *to)
-{
-	return (nm_has_global_exclusions() && nm_excludes(to, 0)) ||
-	       ((workload->flags & NM_WORKLOAD_EXCLUSIONS) && nm_excludes(to, workload->key));
 }
 
 static __always_inline int nm_has_listener(const struct nm_workload *workload)
@@ -158,7 +151,9 @@ static __always_inline int nm_route_connect(struct bpf_sock_addr *ctx, struct bp
 
 	/* The socket may have been connected before: what it dialled then is history. */
 	bpf_sk_storage_delete(&nm_sockets, sk);
-	reason = nm_decide(ctx, sk, workload, to);
+	reason = nm_decide_query(ctx, sk, workload, to);
+	if (reason == NM_UNTOUCHED)
+		reason = nm_decide(ctx, sk, workload, to);
 	switch (reason) {
 	case NM_UNTOUCHED:
 		break;
@@ -168,6 +163,19 @@ static __always_inline int nm_route_connect(struct bpf_sock_addr *ctx, struct bp
 	case NM_REASON_DIRECT:
 		nm_count(reason);
 		return NM_ROUTE_DIRECT;
+	case NM_REASON_DNS_CAPTURED:
+		/* As all names, these rather go unanswered by nodemeshd than not at all. */
+		if (!nm_mark(sk, to, workload->key, NM_SOCKET_DIALLED)) {
+			nm_count(reason);
+			return NM_ROUTE_RESOLVE;
+		}
+		reason = NM_REASON_DNS_LEFT;
+		nm_tell(ctx, reason, workload->key, to);
+		break;
+	case NM_REASON_DNS_FAILED_OPEN:
+	case NM_REASON_DNS_LEFT:
+		nm_tell(ctx, reason, workload->key, to);
+		break;
 	case NM_REASON_SELF_BYPASSED:
 	case NM_REASON_OUTBOUND_EXCLUDED:
 	case NM_REASON_OUTBOUND_FAILED_OPEN:
@@ -178,5 +186,32 @@ static __always_inline int nm_route_connect(struct bpf_sock_addr *ctx, struct bp
 	default:
 		return nm_refuse(ctx, reason, workload->key, to);
 	}
+	return NM_ROUTE_LEAVE;
+}
+
+/*
+ * As nm_route_connect, of UDP, with the reason of nm_decide_query. On NM_ROUTE_RESOLVE `to` says where to; `port` is the
+ * socket's own, 0 if it has none.
+ */
+static __always_inline int nm_route_query(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+					  const struct nm_workload *workload, struct nm_endpoint *to, __u32 reason,
+					  __u16 port)
+{
+	int place;
+
+	if (reason == NM_UNTOUCHED)
+		return NM_ROUTE_LEAVE;
+	if (reason == NM_REASON_DNS_CAPTURED) {
+		place = nm_ask(sk, to);
+		if (place >= 0) {
+			if (nm_publish_query(workload, to, place, port))
+				nm_tell(ctx, NM_REASON_DNS_RESOLVER_LOST, workload->key, to);
+			nm_count(reason);
+			nm_to_resolver(to, place);
+			return NM_ROUTE_RESOLVE;
+		}
+		reason = NM_REASON_DNS_LEFT;
+	}
+	nm_tell(ctx, reason, workload->key, to);
 	return NM_ROUTE_LEAVE;
 }

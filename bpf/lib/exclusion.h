@@ -37,13 +37,19 @@ static __always_inline int nm_has_global_exclusions(void)
 	return settings && (settings->flags & NM_SETTING_EXCLUSIONS);
 }
 
+static __always_inline int nm_is_excluded(const struct nm_workload *workload, const struct nm_endpoint *to)
+{
+	return (nm_has_global_exclusions() && nm_excludes(to, 0)) ||
+	       ((workload->flags & NM_WORKLOAD_EXCLUSIONS) && nm_excludes(to, workload->key));
+}
+
 /* DNS, link-local, multicast and broadcast are nobody's service: no prefix of the mesh can mean them. */
 static __always_inline int nm_is_never_meshed(const struct nm_endpoint *to)
 {
 	if (to->port == NM_DNS_PORT)
 		return 1;
 	if (!nm_is_ip4(to->ip))
-		return (to->ip[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000) ||
+		return nm_is_link_local6(to->ip) ||
 		       (to->ip[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
 	return (to->ip[3] & bpf_htonl(0xffff0000)) == bpf_htonl(0xa9fe0000) ||
 	       (to->ip[3] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) || to->ip[3] == 0xffffffff;

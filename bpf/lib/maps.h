@@ -183,6 +183,29 @@ struct {
 	__type(value, __u64);
 } nm_listeners SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct nm_asked);
+} nm_asked SEC(".maps");
+
+/* An evicted one is answered all the same, by the node's resolvers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct nm_query_key);
+	__type(value, struct nm_flow_value);
+} nm_queries SEC(".maps");
+
+/* The TCP listeners of those that answer, which live and die with the rest. The kernel empties a slot when one closes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__uint(max_entries, 2048);
+	__type(key, __u32);
+	__type(value, __u64);
+} nm_resolvers SEC(".maps");
+
 /* Book-keeping of nodemeshd, by cgroup id; no program reads it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -2,10 +2,12 @@
 #pragma once
 /* Whom an application believes it is talking to: getpeername(), and the address returned by accept(). */
 #include <linux/bpf.h>
+#include <linux/in.h>
 #include <bpf/bpf_helpers.h>
 
 #include "addr.h"
 #include "config.h"
+#include "dns.h"
 #include "maps.h"
 
 /* Verdict: these hooks may not refuse. */
@@ -36,9 +38,13 @@ static __always_inline struct nm_endpoint *nm_shown_peer(struct bpf_sock_addr *c
 							 const struct nm_endpoint *local,
 							 const struct nm_endpoint *peer)
 {
-	int is_captured = peer->port == nm_config.outbound_port && nm_is_capture_address(peer->ip);
-	struct nm_socket *meta = bpf_sk_storage_get(&nm_sockets, sk, 0, 0);
+	int is_captured = (peer->port == nm_config.outbound_port || peer->port == nm_config.dns_port) &&
+			  nm_is_capture_address(peer->ip);
+	struct nm_socket *meta;
 
+	if (ctx->protocol == IPPROTO_UDP)
+		return nm_asked_of(sk, peer);
+	meta = bpf_sk_storage_get(&nm_sockets, sk, 0, 0);
 	if (!meta)
 		return is_captured && ctx->protocol == NM_IPPROTO_MPTCP ? nm_shown_by_subflow(ctx, local, peer) : 0;
 	if (meta->kind == NM_SOCKET_CLIENT || (meta->kind == NM_SOCKET_DIALLED && is_captured))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * sockops of the proxy's own cgroup. A connection accepted by an outbound listener takes over its original destination,
+ * sockops of the proxy's own cgroup. A connection accepted by an outbound listener, or for DNS, takes over its original destination,
  * one that was steered to an inbound listener learns for whom and of whom it is; a connect inside a workload's namespace
  * announces itself and its real client. Fails closed: an accepted connection without a record is refused by the proxy, an
  * unannounced connect is steered back to it and refused there.
@@ -22,7 +22,9 @@ static __always_inline void nm_accepted_outbound(struct bpf_sock_ops *ops, struc
 	nm_flow(&key, ops, &ends.remote, &ends.local);
 	origin = bpf_map_lookup_elem(&nm_origins, &key);
 	if (!origin) {
-		nm_count(NM_REASON_ORIGIN_MISSING);
+		/* Whoever is here may ask nodemeshd for names. */
+		if (ends.local.port != nm_config.dns_port)
+			nm_count(NM_REASON_ORIGIN_MISSING);
 		return;
 	}
 	meta.address = origin->address;
@@ -125,7 +127,7 @@ int nm_proxy_ops(struct bpf_sock_ops *ops)
 		sk = ops->sk;
 		if (!sk)
 			break;
-		if (ops->local_port == nm_config.outbound_port)
+		if (ops->local_port == nm_config.outbound_port || ops->local_port == nm_config.dns_port)
 			nm_accepted_outbound(ops, sk);
 		else if (ops->local_port != nm_config.inbound_port)
 			nm_accepted_inbound(ops, sk);

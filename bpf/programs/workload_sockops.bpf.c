@@ -15,7 +15,8 @@
 
 static __always_inline int nm_is_captured(const struct nm_ends *ends)
 {
-	return ends->remote.port == nm_config.outbound_port && nm_is_capture_address(ends->remote.ip);
+	return (ends->remote.port == nm_config.outbound_port || ends->remote.port == nm_config.dns_port) &&
+	       nm_is_capture_address(ends->remote.ip);
 }
 
 static __always_inline void nm_lose(struct bpf_sock_ops *ops, __u32 reason, __u32 workload,

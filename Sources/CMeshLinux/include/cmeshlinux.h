@@ -20,6 +20,14 @@ struct nm_address {
 };
 /// A non-blocking, close-on-exec TCP socket.
 int nm_socket_tcp(int ipv6);
+/// A non-blocking, close-on-exec UDP socket.
+int nm_socket_udp(int ipv6);
+/// recvfrom(2): one datagram, cut to `count` bytes, and its sender.
+ssize_t nm_recv_from(int fd, void *buffer, size_t count, struct nm_address *sender);
+/// sendto(2) with MSG_NOSIGNAL.
+ssize_t nm_send_to(int fd, const void *buffer, size_t count, const struct nm_address *receiver);
+/// if_nametoindex(3) in the calling thread's network namespace: 0 for no such interface.
+uint32_t nm_interface_index(const char *name);
 /// The socket has to be of the address's family.
 int nm_bind(int fd, const struct nm_address *address);
 int nm_connect(int fd, const struct nm_address *address);

@@ -16,6 +16,11 @@ package protocol AdminBackend: Sendable {
     func events(follow: Bool) -> (history: [NodeEvent], subscription: EventHub.Subscription?)?
     func bpf() async throws(ErrorResponse) -> BPFSummary
     func uncaptured() async -> [UncapturedConnection]
+    func names() async -> DNSStatus
+    /// - Throws: ``ErrorResponse`` when something is not what it should be.
+    func lookup(
+        name: String, type: String?, workload: String?, resolver: String?
+    ) async throws(ErrorResponse) -> DNSLookup
     func connections() async -> [ConnectionSummary]
     func services() async -> [ServiceSummary]
     func certificates() async -> [CertificateSummary]

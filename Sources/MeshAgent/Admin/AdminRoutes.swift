@@ -39,6 +39,7 @@ package enum AdminRoutes {
         }
         Self.addTemplates(to: router, backend)
         Self.addKernel(to: router, backend)
+        Self.addNames(to: router, backend)
         router.get("/v1/explain") { request, _ in
             guard let source = request.uri.queryParameters["source"],
                 let destination = request.uri.queryParameters["destination"]

@@ -66,7 +66,8 @@ extension Reason {
         case .captured, .selfBypassed, .outboundFailedOpen, .originDelivered, .clientDelivered, .clientLost,
             .proxyConnect, .proxyConnectLost, .inboundSteered, .inboundLocal, .inboundProxy, .inboundFailedOpen,
             .outboundExcluded, .inboundExcluded, .direct, .directStale, .directFull, .directLost, .inboundDirect,
-            .inboundProbe, .inboundUnowned, .sockmapJoined, .eventLost:
+            .inboundProbe, .inboundUnowned, .sockmapJoined, .eventLost, .dnsCaptured, .dnsFailedOpen, .dnsLeft,
+            .dnsResolverLost:
             false
         }
     }

@@ -27,6 +27,8 @@ struct Inventory: AdminBackend {
     let health: HealthWatch
     let freshness: ViewFreshness
     let handOver: HandOverLog
+    /// Nil: names are not answered.
+    let nameService: NameService?
 
     func status() async -> NodeStatus {
         let snapshot = await self.views.snapshot

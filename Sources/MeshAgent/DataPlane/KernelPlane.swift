@@ -12,6 +12,8 @@ package final class KernelPlane: WorkloadPlane {
     private let proxy: Proxy
     private let steering: Steering
     private let ports: NamespaceSockets
+    /// Nil: names are not answered on this node.
+    private let names: NameService?
     private let logger: Logger
     /// Ends what a workload has open past the proxy.
     private let willDetach: @Sendable (WorkloadID) async -> Void
@@ -22,10 +24,11 @@ package final class KernelPlane: WorkloadPlane {
     private static let maximumAddresses = 16
 
     package init(
-        proxy: Proxy, steering: Steering, ports: NamespaceSockets, logger: Logger,
+        proxy: Proxy, steering: Steering, ports: NamespaceSockets, names: NameService? = nil, logger: Logger,
         willDetach: @escaping @Sendable (WorkloadID) async -> Void = { _ in }
     ) {
         self.ports = ports
+        self.names = names
         self.willDetach = willDetach
         self.proxy = proxy
         self.steering = steering
@@ -56,7 +59,9 @@ package final class KernelPlane: WorkloadPlane {
             enrolment.excludedInboundPorts = options.excludedInboundPorts
             enrolment.answersOriginalDestination = options.answersOriginalDestination
             enrolment.isAccelerated = options.isAccelerated
+            enrolment.hasNamesAnswered = options.hasNamesAnswered && self.names != nil
             try self.steering.enrol(enrolment)
+            if options.hasNamesAnswered { self.names?.attach(id, key: key, namespace: workload.namespace) }
             // What listened before: the programs know only of what begins to listen from now on.
             if options.isShared { await self.ports.adopt(key, cgroup: workload.cgroup.path, in: workload.namespace) }
             self.attached.withLock { _ = $0.insert(id) }
@@ -79,6 +84,7 @@ package final class KernelPlane: WorkloadPlane {
                 "a workload could not be unsteered", metadata: ["workload.id": "\(id)", "reason": "\(error)"])
         }
         self.attached.withLock { _ = $0.remove(id) }
+        self.names?.detach(id)
         self.proxy.detach(id)
     }
 

@@ -79,7 +79,7 @@ package struct EnrolmentFiles: Sendable {
             excludedInboundPorts: enrolment.excludeInboundPorts.isEmpty ? nil : enrolment.excludeInboundPorts,
             excludedPrefixes: enrolment.excludePrefixes.isEmpty ? nil : enrolment.excludePrefixes,
             failMode: enrolment.failMode, answersOriginalDestination: enrolment.originalDestination,
-            accelerate: enrolment.accelerate)
+            accelerate: enrolment.accelerate, dns: enrolment.dns)
         guard let template = enrolment.template else {
             _ = try RequestCheck.check(request)
             if let first = self.workloads.first(where: {

@@ -50,7 +50,7 @@ enum RequestCheck {
     private static func checkChoices(_ request: EnrolRequest) throws(EnrolmentError) {
         for (field, value, allowed) in [
             ("failMode", request.failMode, ["closed", "open"]), ("whenGone", request.whenGone, ["wait", "forget"]),
-            ("accelerate", request.accelerate, ["sockmap"]),
+            ("accelerate", request.accelerate, ["sockmap"]), ("dns", request.dns, ["off"]),
         ] {
             if let value, !allowed.contains(value) {
                 throw EnrolmentError(.invalid, "\(field): '\(value)' is not one of \(allowed.joined(separator: ", "))")

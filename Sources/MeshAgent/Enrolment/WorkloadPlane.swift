@@ -15,6 +15,8 @@ package struct SteeringOptions: Sendable, Hashable {
     package var answersOriginalDestination = false
     /// Direct connections with others that say so too may join the socket map.
     package var isAccelerated = false
+    /// Its names are answered here, where the node does that.
+    package var hasNamesAnswered = false
     /// A cgroup above it refuses what is not enrolled.
     package var isGuarded = false
 

@@ -376,5 +376,6 @@ extension SteeringOptions {
         self.excludedInboundPorts = request.excludedInboundPorts ?? []
         self.answersOriginalDestination = request.answersOriginalDestination ?? false
         self.isAccelerated = request.accelerate == "sockmap"
+        self.hasNamesAnswered = request.dns != "off"
     }
 }

@@ -40,6 +40,12 @@ package struct SteeringOptions: ParsableArguments {
                 + "programs must bear, see the README. (default: none)", valueName: "sockmap"))
     package var accelerate: Acceleration?
 
+    @Option(
+        help: ArgumentHelp(
+            "off: its names are asked of its own resolvers, as if nodemesh were not there; for DNS servers that answer "
+                + "others. (default: as the node's dns)", valueName: "off"))
+    package var dns: Names?
+
     package init() {}
 
     func fill(_ request: inout EnrolRequest) {
@@ -49,7 +55,10 @@ package struct SteeringOptions: ParsableArguments {
         request.failMode = self.failMode?.rawValue
         request.answersOriginalDestination = self.originalDst ? true : nil
         request.accelerate = self.accelerate?.rawValue
+        request.dns = self.dns?.rawValue
     }
+
+    package enum Names: String, ExpressibleByArgument, CaseIterable, Sendable { case off }
 
     package enum Acceleration: String, ExpressibleByArgument, CaseIterable, Sendable { case sockmap }
 

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks for names as resolvers of programs do, whose libraries are not at hand, and as nobody should.
+
+names.py ask HOW SERVER[,SERVER] NAME [TYPE]   prints one line of JSON
+  HOW: connected  each query from a connected socket of its own, TCP where the answer is cut (Go)
+       all        one unconnected socket asks all servers, takes the first answer from any of them (musl)
+       each       one unconnected socket asks all servers, and wants one answer from each
+       many       as `each`, with one sendmmsg(2)
+       tcp        over TCP, with two queries before the first answer
+names.py hostile SERVER COUNT                  sends nonsense, then prints whether a question is answered
+names.py flood SERVER COUNT                    asks for COUNT names at once that nobody answers; prints the codes
+"""
+
+import ctypes
+import ipaddress
+import json
+import random
+import socket
+import struct
+import sys
+
+TYPES = {"A": 1, "AAAA": 28, "TXT": 16, "HTTPS": 65, "SRV": 33, "ANY": 255}
+
+
+def query(name, kind="A", number=None, edns=None):
+    number = random.randrange(65536) if number is None else number
+    head = struct.pack("!6H", number, 0x0100, 1, 0, 0, 1 if edns else 0)
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.rstrip(".").split("."))
+    tail = struct.pack("!BHHIH", 0, 41, edns, 0, 0) if edns else b""
+    return number, head + labels + b"\0" + struct.pack("!2H", TYPES[kind], 1) + tail
+
+
+def skip(message, offset):
+    while True:
+        length = message[offset]
+        if length >= 192:
+            return offset + 2
+        offset += length + 1
+        if length == 0:
+            return offset
+
+
+def read(message):
+    number, flags, questions, answers, _, _ = struct.unpack_from("!6H", message)
+    offset = 12
+    for _ in range(questions):
+        offset = skip(message, offset) + 4
+    name = message[12:offset - 4]
+    found = []
+    for _ in range(answers):
+        offset = skip(message, offset)
+        kind, _, time, length = struct.unpack_from("!HHIH", message, offset)
+        offset += 10
+        data = message[offset:offset + length]
+        found.append(str(ipaddress.ip_address(data)) if kind in (1, 28) else data.hex())
+        offset += length
+    return {"id": number, "code": flags & 15, "truncated": bool(flags & 0x200), "question": name.hex(),
+            "answers": sorted(found), "size": len(message)}
+
+
+def family(server):
+    return socket.AF_INET6 if ":" in server else socket.AF_INET
+
+
+def udp(kind):
+    one = socket.socket(kind, socket.SOCK_DGRAM)
+    one.settimeout(3)
+    return one
+
+
+def tcp(server, messages):
+    with socket.socket(family(server), socket.SOCK_STREAM) as one:
+        one.settimeout(10)
+        one.connect((server, 53))
+        peer = one.getpeername()[0]
+        for message in messages:
+            one.sendall(struct.pack("!H", len(message)) + message)
+        data = b""
+        found = []
+        while len(found) < len(messages):
+            data += one.recv(65536) or sys.exit("the connection ended")
+            while len(data) >= 2 and len(data) >= 2 + struct.unpack_from("!H", data)[0]:
+                length = struct.unpack_from("!H", data)[0]
+                found.append(data[2:2 + length])
+                data = data[2 + length:]
+        return found, peer
+
+
+def connected(servers, name, kind):
+    number, message = query(name, kind)
+    with udp(family(servers[0])) as one:
+        one.connect((servers[0], 53))
+        peer = one.getpeername()[:2]
+        one.send(message)
+        data, sender = one.recvfrom(4096)
+        answer = read(data)
+        answer["ok"] = sender[:2] == peer == (servers[0], 53) and answer["id"] == number
+    if answer["truncated"]:
+        (data,), peer = tcp(servers[0], [message])
+        answer = {**read(data), "ok": answer["ok"] and peer == servers[0], "tcp": True}
+    return answer
+
+
+def mapped(server):
+    return server if ":" in server else "::ffff:" + server
+
+
+def unconnected(servers, name, kind, wanted, at_once=False):
+    number, message = query(name, kind)
+    is_mixed = len({family(one) for one in servers}) > 1
+    shown = [mapped(one) if is_mixed else one for one in servers]
+    with udp(socket.AF_INET6 if is_mixed else family(servers[0])) as one:
+        one.bind(("", 0))
+        if at_once:
+            send_many(one, shown, message)
+        else:
+            for server in shown:
+                one.sendto(message, (server, 53))
+        senders = []
+        for _ in range(wanted):
+            data, sender = one.recvfrom(4096)
+            senders.append(sender[:2])
+    answer = read(data)
+    answer["ok"] = answer["id"] == number and all(sender in [(one, 53) for one in shown] for sender in senders)
+    if wanted > 1:
+        answer["ok"] = answer["ok"] and sorted(senders) == sorted((one, 53) for one in shown)
+    return answer
+
+
+class Vector(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_char_p), ("length", ctypes.c_size_t)]
+
+
+class Header(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("name_length", ctypes.c_uint32), ("vector", ctypes.POINTER(Vector)),
+                ("count", ctypes.c_size_t), ("control", ctypes.c_void_p), ("control_length", ctypes.c_size_t),
+                ("flags", ctypes.c_int), ("padding", ctypes.c_int), ("sent", ctypes.c_uint)]
+
+
+def send_many(one, servers, message):
+    libc = ctypes.CDLL(None, use_errno=True)
+    headers = (Header * len(servers))()
+    kept = []
+    for header, server in zip(headers, servers):
+        if one.family == socket.AF_INET6:
+            name = struct.pack("=HHI16sI", socket.AF_INET6, socket.htons(53), 0,
+                               ipaddress.ip_address(server).packed, 0)
+        else:
+            name = struct.pack("=HH4s8x", socket.AF_INET, socket.htons(53), ipaddress.ip_address(server).packed)
+        vector = Vector(message, len(message))
+        kept += [name, vector]
+        header.name, header.name_length = name, len(name)
+        header.vector, header.count = ctypes.pointer(vector), 1
+    sent = libc.sendmmsg(one.fileno(), headers, len(servers), 0)
+    if sent != len(servers):
+        sys.exit(f"sendmmsg: {sent} {ctypes.get_errno()}")
+
+
+def ask(how, servers, name, kind="A"):
+    servers = servers.split(",")
+    if how == "connected":
+        answer = connected(servers, name, kind)
+    elif how == "all":
+        answer = unconnected(servers, name, kind, 1)
+    elif how in ("each", "many"):
+        answer = unconnected(servers, name, kind, len(servers), at_once=how == "many")
+    else:
+        first, second = query(name, kind), query("nobody." + name, kind)
+        found, peer = tcp(servers[0], [first[1], second[1]])
+        answers = {one["id"]: one for one in map(read, found)}
+        answer = {**answers[first[0]], "ok": peer == servers[0] and second[0] in answers, "second":
+                  answers[second[0]]["code"]}
+    print(json.dumps(answer))
+
+
+def hostile(server, count):
+    random.seed(1)
+    _, good = query("web.shop.mesh.internal", edns=1232)
+    with udp(family(server)) as one:
+        for _ in range(int(count)):
+            message = bytearray(good)
+            for _ in range(random.randrange(1, 12)):
+                message[random.randrange(len(message))] = random.choice([0, 1, 63, 64, 127, 191, 192, 255])
+            one.sendto(bytes(message[:random.randrange(len(message) + 1)]) if random.random() < 0.3 else bytes(message),
+                       (server, 53))
+        for message in (b"", b"\0" * 12, b"\xff" * 65000, good[:12] + b"\xc0\x0c" + good[-4:]):
+            one.sendto(message, (server, 53))
+    with socket.socket(family(server), socket.SOCK_STREAM) as one:
+        one.connect((server, 53))
+        one.sendall(b"\xff\xff" + b"\xff" * 1000)
+    # The flood may have filled the queue before this; programs ask again too.
+    for _ in range(8):
+        try:
+            return ask("connected", server, "web.shop.mesh.internal")
+        except TimeoutError:
+            continue
+    sys.exit("no answer")
+
+
+def flood(server, count):
+    with udp(family(server)) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        one.connect((server, 53))
+        for index in range(int(count)):
+            one.send(query(f"n{index}.silent.example", number=index)[1])
+        codes = [read(one.recv(4096))["code"] for _ in range(int(count))]
+    print(json.dumps({str(code): codes.count(code) for code in sorted(set(codes))}))
+
+
+{"ask": ask, "hostile": hostile, "flood": flood}[sys.argv[1]](*sys.argv[2:])
