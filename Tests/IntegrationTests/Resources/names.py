@@ -8,7 +8,6 @@ names.py ask HOW SERVER[,SERVER] NAME [TYPE]   prints one line of JSON
        many       as `each`, with one sendmmsg(2)
        tcp        over TCP, with two queries before the first answer
 names.py hostile SERVER COUNT                  sends nonsense, then prints whether a question is answered
-names.py flood SERVER COUNT                    asks for COUNT names at once that nobody answers; prints the codes
 """
 
 import ctypes
@@ -197,14 +196,4 @@ def hostile(server, count):
     sys.exit("no answer")
 
 
-def flood(server, count):
-    with udp(family(server)) as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        one.connect((server, 53))
-        for index in range(int(count)):
-            one.send(query(f"n{index}.silent.example", number=index)[1])
-        codes = [read(one.recv(4096))["code"] for _ in range(int(count))]
-    print(json.dumps({str(code): codes.count(code) for code in sorted(set(codes))}))
-
-
-{"ask": ask, "hostile": hostile, "flood": flood}[sys.argv[1]](*sys.argv[2:])
+{"ask": ask, "hostile": hostile}[sys.argv[1]](*sys.argv[2:])
