@@ -99,6 +99,17 @@ struct BlockPool: ~Copyable {
         return block
     }
 
+    /// A block for what an adopted connection brings, whatever the limits say: it was lent before.
+    mutating func take(holding count: Int) -> UnsafeMutablePointer<Block> {
+        if count <= Self.smallCapacity { return self.takeSmall() }
+        self.lent += 1
+        self.lentLarge += 1
+        self.lentByOwner[0] += 1
+        return Self.allocate(max(count, self.batch * RecordLayout.stride + RecordLayout.longest), isLarge: true)
+    }
+
+    private static let smallCapacity = RecordLayout.longest + TunnelSession.controlLength
+
     /// A block with room for one record.
     mutating func takeSmall() -> UnsafeMutablePointer<Block> {
         self.lent += 1
@@ -106,7 +117,7 @@ struct BlockPool: ~Copyable {
             self.unneededSmall = min(self.unneededSmall, self.freeSmall.count)
             return block
         }
-        return Self.allocate(RecordLayout.longest + TunnelSession.controlLength, isLarge: false)
+        return Self.allocate(Self.smallCapacity, isLarge: false)
     }
 
     @inline(__always)

@@ -51,6 +51,9 @@ final class CircuitBreaker: Sendable {
         }
     }
 
+    /// Counts a connection that another data plane has admitted and made.
+    func readmit() { self.open.wrappingAdd(1, ordering: .relaxed) }
+
     /// A connection that was admitted is made.
     func established() { self.pending.wrappingSubtract(1, ordering: .relaxed) }
 

@@ -26,6 +26,9 @@ final class Connection {
     /// What it holds of limits and counts.
     var traffic = ConnectionTraffic()
 
+    /// What another data plane knew of it and waits here for its workload, its certificate or the first view.
+    var adopted: CarriedConnection?
+
     /// Nanoseconds of the monotonic clock; 0: none.
     var deadline: UInt64 = 0
     /// When a flow wants to be pumped again without an event (nanoseconds of the monotonic clock); 0: never.

@@ -29,6 +29,15 @@ struct EndpointHealth {
     /// By how much its next absence is longer than the first.
     private(set) var ejections: UInt64 = 0
 
+    init() {}
+
+    /// Of an endpoint that another data plane has set aside.
+    init(ejectedUntil: UInt64, ejections: UInt64) {
+        self.ejectedUntil = ejectedUntil
+        self.ejections = ejections
+        self.probation = .connecting
+    }
+
     var hasFailures: Bool { self.connecting > 0 || self.answering > 0 || self.probation != nil }
 
     /// - Returns: whether it should be set aside; then ``eject(_:now:)`` does it.

@@ -79,6 +79,14 @@ final class EndpointState: Sendable {
         return true
     }
 
+    /// Goes on with what another data plane has found.
+    func adopt(_ ejection: CarriedEjection) {
+        self.health.withLock { $0 = EndpointHealth(ejectedUntil: ejection.until, ejections: ejection.times) }
+        self.service.ejected(self.key, until: ejection.until)
+        self.hasFailures.store(true, ordering: .relaxed)
+        self.ejectedUntil.store(ejection.until, ordering: .relaxed)
+    }
+
     /// Until when it is set aside (nanoseconds of the monotonic clock), and how many times in a row it was; nil: it is
     /// not.
     func ejection(now: UInt64) -> (until: UInt64, times: UInt64)? {

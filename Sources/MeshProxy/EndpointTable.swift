@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import MeshLinux
 import MeshModel
 import Synchronization
 
@@ -18,6 +19,8 @@ final class EndpointTable: Sendable {
         var endpoints: [Key: EndpointState] = [:]
         /// By node.
         var paths: [String: PathState] = [:]
+        /// Endpoints that another data plane has set aside, until this one uses them.
+        var adopted: [Key: CarriedEjection] = [:]
     }
 
     private let state = Mutex(State())
@@ -41,6 +44,7 @@ final class EndpointTable: Sendable {
                 }
                 let new = EndpointState(key: key, service: service, path: path)
                 state.endpoints[key] = new
+                if let ejection = state.adopted.removeValue(forKey: key) { new.adopt(ejection) }
                 return new
             }
             return BoundService(set: set, state: service, endpoints: endpoints)
@@ -59,6 +63,9 @@ final class EndpointTable: Sendable {
             where snapshot.service(name) == nil && service.breaker.counts.open == 0 {
                 state.services[name] = nil
             }
+            // Who has not come up again by now is not what it was.
+            let now = Clock.monotonic
+            state.adopted = state.adopted.filter { $0.value.until > now }
             for name in state.paths.keys where snapshot.node(name) == nil { state.paths[name] = nil }
         }
     }
@@ -69,6 +76,28 @@ final class EndpointTable: Sendable {
         else { return false }
         return ports.contains { $0.servicePort == key.port && $0.targetPort == key.address.port }
     }
+
+    // MARK: - Handing over
+
+    /// What another data plane has set aside is so here too.
+    func adopt(_ ejections: [CarriedEjection]) {
+        self.state.withLock { state in
+            for ejection in ejections { state.adopted[ejection.key] = ejection }
+        }
+    }
+
+    func carried(now: UInt64) -> [CarriedEjection] {
+        self.state.withLock { state in
+            let seen = state.endpoints.values.compactMap { endpoint in
+                endpoint.ejection(now: now).map {
+                    CarriedEjection(key: endpoint.key, until: $0.until, times: $0.times)
+                }
+            }
+            return seen + state.adopted.values.filter { $0.until > now }
+        }
+    }
+
+    // MARK: - Asking
 
     /// The endpoints that are set aside.
     func ejections(now: UInt64) -> [EndpointEjection] {

@@ -61,6 +61,9 @@ final class EventLoop: @unchecked Sendable {
         thread.join()
     }
 
+    /// The loop itself, for the thread that has seen its end in ``join()``.
+    var coreAfterEnd: LoopCore { self.core }
+
     /// Runs a job and returns its answer; nil when the loop has ended before.
     func ask<T: Sendable>(_ job: @escaping @Sendable (LoopCore) -> T) async -> T? {
         await withCheckedContinuation { continuation in

@@ -20,6 +20,30 @@ final class KernelTunnel {
         self.account = account
     }
 
+    // MARK: - Handing over
+
+    func write(to writer: inout StateWriter) {
+        writer.put(self.suite.rawValue)
+        self.account.write(to: &writer)
+        self.reader.write(to: &writer)
+        self.budget.write(to: &writer)
+        writer.put(UInt32(clamping: self.room.used))
+        writer.put(self.isCopying)
+        writer.put(self.isCloseSent)
+    }
+
+    init(from reader: inout StateReader) throws(StateError) {
+        self.suite = try CipherSuite(from: &reader)
+        self.account = try WireAccount(from: &reader)
+        self.reader = try KernelRecordReader(from: &reader)
+        self.budget = try KeyBudget(from: &reader)
+        self.room = PipeRoom(slots: 0, used: Int(try reader.integer(UInt32.self)))
+        self.isCopying = try reader.bool()
+        self.isCloseSent = try reader.bool()
+    }
+
+    // MARK: - Waiting
+
     func nextPoll() -> UInt64 {
         defer { self.pollInterval = min(self.pollInterval * 2, 320_000_000) }
         return self.pollInterval
@@ -38,6 +62,16 @@ struct WireAccount: Equatable {
     init(firstSequence: UInt64, firstBytes: UInt64) {
         self.firstSequence = firstSequence
         self.firstBytes = firstBytes
+    }
+
+    init(from reader: inout StateReader) throws(StateError) {
+        self.firstSequence = try reader.integer()
+        self.firstBytes = try reader.integer()
+        self.content = try reader.integer()
+    }
+
+    func write(to writer: inout StateWriter) {
+        for number in [self.firstSequence, self.firstBytes, self.content] { writer.put(number) }
     }
 
     @inline(__always)
@@ -61,9 +95,12 @@ struct PipeRoom: Equatable {
     static let least = 8
 
     let slots: Int
-    private var used = 0
+    private(set) var used: Int
 
-    init(slots: Int) { self.slots = slots }
+    init(slots: Int, used: Int = 0) {
+        self.slots = slots
+        self.used = used
+    }
 
     var isEnough: Bool { self.slots - self.used >= Self.perRecord }
 

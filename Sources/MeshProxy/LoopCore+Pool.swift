@@ -108,7 +108,7 @@ extension LoopCore {
         }
     }
 
-    private func keep(_ idle: Connection, _ destination: TunnelDestination) {
+    func keep(_ idle: Connection, _ destination: TunnelDestination) {
         idle.setup = nil
         destination.idle.append(idle)
         self.setDeadline(idle, after: self.settings.configuration.tunnelPool.idleTimeout.nanoseconds)
@@ -202,7 +202,7 @@ extension LoopCore {
         guard pool.isReused, pool.makesSpare, destination.uses > 1, destination.idle.isEmpty,
             destination.beingMade == 0,
             let tunnel = target.tunnel, let source = self.workloads[destination.key.source], !self.isStopping,
-            !self.isDraining, self.makeIdleRoom()
+            !self.isDraining, !self.isFreezing, self.makeIdleRoom()
         else { return }
         self.settings.connectionCount.add(1, ordering: .relaxed)
         let connection = self.makeConnection(

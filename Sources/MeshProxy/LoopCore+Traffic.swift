@@ -59,7 +59,7 @@ extension LoopCore {
         return true
     }
 
-    private func bound(_ set: EndpointSet) -> BoundService {
+    func bound(_ set: EndpointSet) -> BoundService {
         if let known = self.boundServices[set.id] { return known }
         let new = self.settings.traffic.endpoints.bind(set)
         self.boundServices[set.id] = new

@@ -199,13 +199,7 @@ extension LoopCore {
                 }
                 block.pointee.consumeRanges(taken)
                 guard let request else { continue }
-                setup.requested = request
-                setup.peerCapabilities = request.capabilities
-                // Said before the answer is: no end of a connection can come before that.
-                session.isReusable =
-                    self.settings.configuration.tunnelPool.isReused && request.capabilities?.reuse == true
-                connection.deadline = 0
-                self.perform(connection.machine.requested(), connection)
+                self.requestIsHere(connection, setup, session, request)
                 return
             }
             if self.sides[index].pointee.flags.contains(.ended) {
@@ -221,6 +215,17 @@ extension LoopCore {
                 self.close(connection, reason)
             }
         }
+    }
+
+    func requestIsHere(
+        _ connection: Connection, _ setup: Connection.Setup, _ session: TunnelSession, _ request: ConnectRequest
+    ) {
+        setup.requested = request
+        setup.peerCapabilities = request.capabilities
+        // Said before the answer is: no end of a connection can come before that.
+        session.isReusable = self.settings.configuration.tunnelPool.isReused && request.capabilities?.reuse == true
+        connection.deadline = 0
+        self.perform(connection.machine.requested(), connection)
     }
 
     /// The first bytes of a CONNECT are here: from now on it is a connection, and has to hurry.

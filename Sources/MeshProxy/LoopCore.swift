@@ -69,6 +69,9 @@ final class LoopCore {
     var spare: CInt = -1
     private(set) var isStopping = false
     private(set) var isDraining = false
+    /// Nothing new is begun: the loop is about to be handed over.
+    var isFreezing = false
+    var adoption = LoopAdoption()
 
     init(_ settings: LoopSettings) throws(SystemError) {
         let configuration = settings.configuration
@@ -157,6 +160,9 @@ final class LoopCore {
         self.isStopping = true
         self.closeAll(.shutdown) { _ in true }
     }
+
+    /// Ends ``run(takeJobs:)`` after this turn and leaves everything as it is.
+    func halt() { self.isStopping = true }
 
     /// From now on tunnels are not kept for further connections.
     func drain() {
@@ -319,6 +325,7 @@ final class LoopCore {
         self.boundServices.removeAll(keepingCapacity: true)
         for workload in self.workloads.values { workload.usage.update(view.snapshot.workload(workload.id)?.limits) }
         self.recheckFrom = 0
+        self.viewArrived()
         let parked = self.parked
         self.parked.removeAll(keepingCapacity: true)
         for connection in parked {

@@ -20,12 +20,12 @@ final class LoopSettings: Sendable {
     let traffic: TrafficControl
     /// Live connections of all loops.
     let connectionCount = Atomic<Int>(0)
-    private let lastID = Atomic<UInt64>(0)
+    private let lastID: Atomic<UInt64>
 
     init(
         configuration: ProxyConfiguration, hooks: ProxyHooks, logger: Logger, acceptor: TunnelAcceptor,
         aead: AEADProvider, engine: EngineChoice, workers: HandshakeWorkers, hostNamespace: NetworkNamespace,
-        maxConnections: Int, traffic: TrafficControl
+        maxConnections: Int, traffic: TrafficControl, lastID: UInt64 = 0
     ) {
         self.configuration = configuration
         self.hooks = hooks
@@ -37,7 +37,11 @@ final class LoopSettings: Sendable {
         self.hostNamespace = hostNamespace
         self.maxConnections = maxConnections
         self.traffic = traffic
+        self.lastID = Atomic(lastID)
     }
+
+    /// The number that was given last.
+    var currentID: UInt64 { self.lastID.load(ordering: .relaxed) }
 
     func nextID() -> UInt64 { self.lastID.add(1, ordering: .relaxed).newValue }
 }

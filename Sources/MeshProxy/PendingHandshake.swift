@@ -26,6 +26,9 @@ final class PendingHandshake: @unchecked Sendable {
     /// Why the workload that a peer asked for takes no further handshake now; nil: it does.
     private(set) var limit: String?
     private var isAllowed = false
+    /// All that the peer has sent, as long as nothing was answered: a handshake that begins anew with it ends as this one
+    /// would. nil: there is an answer.
+    private var replay: [UInt8]? = []
     /// The threads have it.
     var isBusy = false
 
@@ -39,10 +42,12 @@ final class PendingHandshake: @unchecked Sendable {
             let handshake = try self.begun()
             if !self.input.isEmpty {
                 self.input.withUnsafeBytes { handshake.receive($0) }
+                self.replay? += self.input
                 self.input.removeAll()
             }
             handshake.select = self.select
             self.progress = handshake.advance()
+            if handshake.outputCount > 0 { self.replay = nil }
         } catch {
             self.progress = .failed(error)
         }
@@ -59,6 +64,9 @@ final class PendingHandshake: @unchecked Sendable {
         }
         return self.isAllowed
     }
+
+    /// What the peer has sent, if nothing of an answer was made yet.
+    var unanswered: [UInt8]? { self.replay.map { $0 + self.input } }
 
     private func begun() throws(TunnelError) -> TunnelHandshake {
         if let handshake = self.handshake { return handshake }

@@ -66,15 +66,42 @@ struct PipePool: ~Copyable {
         return Int32(self.ends.count - 1)
     }
 
+    // MARK: - Handing over
+
+    /// Gives a lent pipe away for good.
+    mutating func release(_ pipe: Int32) -> Ends {
+        let ends = self.ends[Int(pipe)]
+        self.lentByOwner[Int(ends.owner)] -= 1
+        self.ends[Int(pipe)] = Ends(read: -1, write: -1, slots: 0)
+        self.empty.append(pipe)
+        return ends
+    }
+
+    /// Lends a pipe that came with a connection, whatever the limits say: it was lent before.
+    mutating func adopt(read: CInt, write: CInt, capacity: Int) -> Int32 {
+        let ends = Ends(read: read, write: write, slots: capacity / Int(getpagesize()))
+        self.lentByOwner[0] += 1
+        if let place = self.empty.popLast() {
+            self.ends[Int(place)] = ends
+            return place
+        }
+        self.ends.append(ends)
+        return Int32(self.ends.count - 1)
+    }
+
+    // MARK: - Giving back
+
     /// Takes a pipe back. One that is not empty is replaced, so that no byte can reach another connection.
     mutating func give(_ pipe: Int32, isEmpty: Bool) {
         self.lentByOwner[Int(self.ends[Int(pipe)].owner)] -= 1
-        if !isEmpty {
+        // Adopted ones may have come in addition to as many as there may be.
+        let isTooMany = self.ends.count - self.empty.count > self.limit
+        if !isEmpty || isTooMany {
             let old = self.ends[Int(pipe)]
             Linux.close(old.read)
             Linux.close(old.write)
             self.ends[Int(pipe)] = Ends(read: -1, write: -1, slots: 0)
-            guard let fresh = Self.make(self.size) else {
+            guard !isTooMany, let fresh = Self.make(self.size) else {
                 self.empty.append(pipe)
                 return
             }

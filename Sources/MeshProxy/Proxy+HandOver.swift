@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import Glibc
 import MeshLinux
-import MeshTunnel
+import MeshModel
+import Synchronization
 
 /// Handing the data plane over to another one.
 extension Proxy {
@@ -13,25 +15,82 @@ extension Proxy {
     ///   - settle: how long TLS handshakes may take to end first, while relays go on and new connections wait in the
     ///     listeners' queues.
     ///   - version: the format that the reader understands; nil: the newest.
-    /// - Throws: when that format cannot be written; the proxy then goes on as before.
+    /// - Throws: when that format cannot be written, or the proxy does not run; it then goes on as before.
     package func freeze(settle: Duration = .milliseconds(500), version: Int? = nil) throws(ProxyError) -> ProxyState {
-        let version = version ?? HandOverFormat.versions.upperBound
-        guard HandOverFormat.versions.contains(version) else {
-            throw ProxyError("version \(version) of the hand-over format is not known here")
+        if let version, !HandOverFormat.versions.contains(version) {
+            throw ProxyError(
+                "version \(version) of the hand-over format is not known here, only \(HandOverFormat.versions)")
         }
-        self.stop()
-        return ProxyState(SecretBytes(), descriptors: [], summary: HandOverSummary())
+        let state = try self.attaching.withLock { (_: inout Void) throws(ProxyError) -> State in
+            let state = self.state.withLock { state in
+                defer { if !state.loops.isEmpty { state = State(isStopped: true) } }
+                return state
+            }
+            if state.loops.isEmpty { throw ProxyError("the data plane does not run") }
+            return state
+        }
+        for loop in state.loops { loop.submit { $0.beginFreeze() } }
+        Self.wait(for: state.loops, atMost: settle)
+        for loop in state.loops { loop.submit { $0.halt() } }
+        for loop in state.loops { loop.join() }
+        state.workers?.stop()
+
+        var (carried, summary) = (Self.listeners(of: state), HandOverSummary())
+        summary.listeners = carried.listenerCount
+        let inbound = Dictionary(
+            carried.namespaces.compactMap { namespace in
+                namespace.listeners.last?.first.map { (namespace.inode, $0.address) }
+            }, uniquingKeysWith: { first, _ in first })
+        for loop in state.loops {
+            carried.connections += loop.coreAfterEnd.carryAll(&summary, inboundListeners: inbound)
+            carried.lastID = max(carried.lastID, loop.coreAfterEnd.settings.currentID)
+        }
+        carried.ejections = self.carriedEjections
+        return carried.state(summary)
     }
 
-    /// As ``start()``, with another data plane's state. What cannot be read of it is closed and counted.
-    @discardableResult
-    package func start(adopting state: consuming ProxyState?) throws(ProxyError) -> HandOverSummary {
-        try self.start()
-        return HandOverSummary()
+    /// A state of the listeners alone, without a secret, for who keeps copies of them in case this process dies: what
+    /// waits in their queues is then the next data plane's. Out of date with the next ``attach(_:key:namespace:isShared:)``
+    /// or ``detach(_:)``.
+    package func listenerState() -> ProxyState {
+        let carried = Self.listeners(of: self.state.withLock { $0 })
+        var summary = HandOverSummary()
+        summary.listeners = carried.listenerCount
+        return carried.state(summary)
     }
 
-    /// Says that all workloads there are have been attached and the first view is here: what still waits begins, and what
-    /// nobody has claimed is closed with reason `workload_gone`.
-    @discardableResult
-    package func adoptionComplete() async -> HandOverSummary { HandOverSummary() }
+    private static func listeners(of state: State) -> CarriedState {
+        var carried = CarriedState()
+        carried.tunnels = state.tunnels
+        carried.namespaces = state.namespaces.map { inode, open in
+            CarriedNamespace(
+                inode: inode, cookie: open.cookie, listeners: open.listeners, hasOutbound6: open.hasOutbound6,
+                members: open.awaited.union(state.members.values.filter { $0.inode == inode }.map(\.id)))
+        }
+        carried.namespaces += state.adopted.values
+        return carried
+    }
+
+    /// Waits until no loop is in the middle of a TLS handshake.
+    private static func wait(for loops: [EventLoop], atMost time: Duration) {
+        let end = ContinuousClock.now + time
+        while true {
+            let (answered, count) = (Semaphore(), Counter())
+            var asked = 0
+            for loop in loops {
+                let isTaken = loop.submit { core in
+                    count.value.wrappingAdd(core.unsettled, ordering: .relaxed)
+                    answered.signal()
+                }
+                if isTaken { asked += 1 }
+            }
+            for _ in 0..<asked { answered.wait() }
+            if count.value.load(ordering: .acquiring) == 0 || ContinuousClock.now >= end { return }
+            usleep(1000)
+        }
+    }
+
+    private final class Counter: Sendable {
+        let value = Atomic<Int>(0)
+    }
 }

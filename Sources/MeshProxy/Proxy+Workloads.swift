@@ -58,7 +58,8 @@ extension Proxy {
             state.members[id] = workload
         }
         for (index, loop) in loops.enumerated() {
-            let listeners = known == nil ? open.listeners.map { $0[index] } : []
+            let isNew = known == nil && open.isAccepting
+            let listeners = isNew ? open.listeners(ofLoop: index, of: loops.count) : []
             loop.submit { core in
                 core.workloads[id] = workload
                 core.workloadsByName[Self.serverName(id)] = workload
@@ -66,8 +67,10 @@ extension Proxy {
                 core.workloadsByNamespace[inode, default: []].append(workload)
                 workload.usage.update(core.view?.snapshot.workload(id)?.limits)
                 for listener in listeners { core.addListener(listener) }
+                core.claim(workload)
             }
         }
+        self.arrived(id, in: inode)
         return open.addresses
     }
 
@@ -101,8 +104,10 @@ extension Proxy {
     private func open(_ namespace: NetworkNamespace?, inode: UInt64) throws(ProxyError) -> OpenNamespace {
         let (outbound, inbound) = (self.configuration.outboundListener, self.configuration.inboundListener)
         let outbound6 = self.configuration.outboundListener6
+        let carried = self.state.withLock { $0.adopted.removeValue(forKey: inode) }
         // Which one it was, for the error.
         let open: @Sendable () throws(SystemError) -> Result<OpenNamespace, ProxyError> = { () throws(SystemError) in
+            if let carried, let open = self.reopen(carried) { return .success(open) }
             var address = outbound
             do throws(SystemError) {
                 let captured = try self.openListeners(.outbound(inode), at: outbound)
@@ -123,7 +128,8 @@ extension Proxy {
                             outbound: first.address, outbound6: captured6.first?.address,
                             inbound: firstInbound.address, inboundDescriptors: steered.map { $0.descriptor.raw },
                             outboundDescriptors: (captured + captured6).map { $0.descriptor.raw }),
-                        cookie: try Linux.namespaceCookie(ofSocket: first.descriptor.raw)))
+                        cookie: try Linux.namespaceCookie(ofSocket: first.descriptor.raw),
+                        hasOutbound6: !captured6.isEmpty))
             } catch {
                 return .failure(Self.explain(error, at: address))
             }
@@ -149,9 +155,11 @@ extension Proxy {
     }
 
     /// One listener per loop, all on one port. `::` becomes 0.0.0.0 where there is no IPv6.
-    func openListeners(_ kind: Listener.Kind, at address: SocketAddress) throws(SystemError) -> [Listener] {
+    func openListeners(
+        _ kind: Listener.Kind, at address: SocketAddress, count: Int? = nil
+    ) throws(SystemError) -> [Listener] {
         var endpoint = Endpoint(address)
-        return try (0..<self.configuration.loops).map { _ throws(SystemError) in
+        return try (0..<(count ?? self.configuration.loops)).map { _ throws(SystemError) in
             var socket: FileDescriptor
             do throws(SystemError) {
                 socket = try Linux.tcpListener(at: endpoint)

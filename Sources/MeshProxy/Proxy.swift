@@ -13,10 +13,12 @@ package final class Proxy: Sendable {
     private let hooks: ProxyHooks
     private let logger: Logger
     private let traffic = TrafficControl()
+    var carriedEjections: [CarriedEjection] { self.traffic.endpoints.carried(now: Clock.monotonic) }
     let state = Mutex(State())
     /// Held while listeners are opened or given up, so that two workloads of one namespace cannot both be its first.
     let attaching = Mutex(())
     private let recent = Mutex(ProxyStatistics())
+    private let choice = Mutex<Choice?>(nil)
 
     struct State {
         var loops: [EventLoop] = []
@@ -29,13 +31,20 @@ package final class Proxy: Sendable {
         var members: [WorkloadID: LocalWorkload] = [:]
         var isStopped = false
         var workers: HandshakeWorkers?
+        /// Namespaces of another data plane of which no workload is attached yet.
+        var adopted: [UInt64: CarriedNamespace] = [:]
+        var isAcceptingTunnels = false
     }
 
     struct OpenNamespace {
-        /// One list per kind, each with one listener per loop.
+        /// One list per kind, each with one listener per loop, or more.
         var listeners: [[Listener]]
         var addresses: WorkloadListeners
         var cookie: UInt64
+        var hasOutbound6: Bool
+        /// Another data plane's workloads that are not attached again yet.
+        var awaited: Set<WorkloadID> = []
+        var isAccepting = true
     }
 
     package init(configuration: ProxyConfiguration, hooks: ProxyHooks, logger: Logger) {
@@ -50,11 +59,21 @@ package final class Proxy: Sendable {
     var loops: [EventLoop] { self.state.withLock { $0.loops } }
 
     /// Opens the tunnel listener and starts the loops. They know nothing until ``update(_:)``.
-    package func start() throws(ProxyError) {
+    package func start() throws(ProxyError) { try self.start(adopting: nil) }
+
+    /// As ``start()``, and goes on with another data plane's state. Established connections move bytes at once; listeners
+    /// and what still has to begin wait for ``attach(_:key:namespace:isShared:)`` and ``adoptionComplete()``.
+    ///
+    /// - Returns: what was taken over, and what of it had to be closed since it could not be read.
+    @discardableResult
+    package func start(adopting state: consuming ProxyState?) throws(ProxyError) -> HandOverSummary {
+        var summary = HandOverSummary()
+        let isAdopting = state != nil
+        let carried = if let state { CarriedState(state, &summary) } else { CarriedState() }
         do {
             let descriptors = ProcessLimits.raiseDescriptorLimit()
-            let (aead, why) = try self.chooseAEAD()
-            let engine = try EngineChoice.make(self.configuration.engine, aead: aead)
+            let choice = try self.choose()
+            let (aead, engine) = (choice.aead, choice.engine)
             var configuration = self.configuration
             if !engine.allowsReuse { configuration.tunnelPool.isReused = false }
             // Two sockets per connection, and a tenth for pipes, listeners and everything else the daemon opens.
@@ -64,13 +83,21 @@ package final class Proxy: Sendable {
                 configuration: configuration, hooks: self.hooks, logger: self.logger,
                 acceptor: try TunnelAcceptor(), aead: aead, engine: engine, workers: workers,
                 hostNamespace: try .ofProcess(),
-                maxConnections: min(self.configuration.maxConnections ?? derived, derived), traffic: self.traffic)
+                maxConnections: min(self.configuration.maxConnections ?? derived, derived), traffic: self.traffic,
+                lastID: carried.lastID)
             var tunnels: [Listener] = []
             if let address = self.configuration.tunnelListener {
-                tunnels = try self.openListeners(.tunnel, at: address)
+                if let first = carried.tunnels.first, Self.serves(first.address, address) {
+                    tunnels = carried.tunnels + self.further(like: first, have: carried.tunnels.count)
+                } else {
+                    tunnels = try self.openListeners(.tunnel, at: address)
+                }
             }
             let loops = try (0..<self.configuration.loops).map { _ in try EventLoop(settings) }
-            for (loop, listener) in zip(loops, tunnels) { loop.submit { $0.addListener(listener) } }
+            self.traffic.endpoints.adopt(carried.ejections)
+            for (index, connection) in carried.connections.enumerated() {
+                loops[index % loops.count].submit { $0.adopt(connection) }
+            }
             try workers.start(threads: self.configuration.handshakeThreads)
             for (index, loop) in loops.enumerated() { try loop.start(name: "nm-loop-\(index)") }
             self.state.withLock { state in
@@ -78,17 +105,40 @@ package final class Proxy: Sendable {
                 state.workers = workers
                 state.tunnels = tunnels
                 state.hostInode = settings.hostNamespace.inode
+                for namespace in carried.namespaces { state.adopted[namespace.inode] = namespace }
             }
+            if !isAdopting { self.beginAcceptingTunnels() }
             self.logger.info(
                 "data plane started",
                 metadata: [
-                    "loops": "\(loops.count)", "aead": "\(settings.aead.name)", "aead.why": "\(why)",
+                    "loops": "\(loops.count)", "aead": "\(settings.aead.name)", "aead.why": "\(choice.why)",
                     "engine": "\(engine.engine.rawValue)", "engine.why": "\(engine.why)",
                     "max.connections": "\(settings.maxConnections)",
                 ])
         } catch {
             throw ProxyError("the data plane cannot start: \(error)")
         }
+        return summary
+    }
+
+    /// What depends on this machine's speed.
+    private struct Choice {
+        var aead: AEADProvider
+        var why: String
+        var engine: EngineChoice
+    }
+
+    /// Finds out which library and which engine this machine is fastest with, which ``start()`` does otherwise: for who is
+    /// about to take another data plane's connections and must not keep them waiting.
+    package func prepare() throws(ProxyError) { _ = try self.choose() }
+
+    private func choose() throws(ProxyError) -> Choice {
+        if let known = self.choice.withLock({ $0 }) { return known }
+        let (aead, why) = try self.chooseAEAD()
+        let choice = Choice(
+            aead: aead, why: why, engine: try EngineChoice.make(self.configuration.engine, aead: aead))
+        self.choice.withLock { $0 = choice }
+        return choice
     }
 
     private func chooseAEAD() throws(ProxyError) -> (AEADProvider, String) {

@@ -78,6 +78,22 @@ struct SetupStateMachine {
         self.state = origin == .tunnel ? .awaitingRequest : .pooled
     }
 
+    /// For a connection that another data plane has carried to this point.
+    init(adopting stage: CarriedConnection.Stage, origin: Origin, extraAttempts: Int, hasSentData: Bool) {
+        self.origin = origin
+        self.attemptsLeft = max(0, extraAttempts)
+        self.hasSentData = hasSentData
+        self.state =
+            switch stage {
+            case .captured: .resolving
+            case .securing: .securingClient
+            case .waiting: .awaitingRequest
+            case .asking: .awaitingAnswer
+            case .relaying: .relaying
+            case .pooled: .pooled
+            }
+    }
+
     /// The certificate of the local workload is missing.
     mutating func identityMissing() -> Action {
         switch self.state {

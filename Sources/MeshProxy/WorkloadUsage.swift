@@ -65,6 +65,9 @@ final class WorkloadUsage: Sendable {
         }
     }
 
+    /// Counts a connection that another data plane has admitted.
+    func readmit() { self.open.wrappingAdd(1, ordering: .relaxed) }
+
     /// A connection that was admitted has ended.
     func ended() { self.open.wrappingSubtract(1, ordering: .relaxed) }
 

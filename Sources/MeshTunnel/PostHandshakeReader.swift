@@ -21,8 +21,8 @@ struct PostHandshakeReader {
         self.length = try reader.integer()
         self.taken = try reader.integer()
         // What `next` leaves between two bytes, and nothing else: it counts on that.
-        let isInBody = self.headerBytes == 4 && (0..<self.length).contains(self.taken) && self.length <= 65536
-        let isInHeader = self.headerBytes < 4 && self.taken == 0 && (0..<1 << 24).contains(self.length)
+        let isInBody = self.headerBytes == 4 && self.taken >= 0 && self.taken < self.length && self.length <= 65536
+        let isInHeader = self.headerBytes < 4 && self.taken == 0 && self.length >= 0 && self.length < 1 << 16
         guard isInBody || isInHeader else { throw StateError("a handshake message that is partly read in no way") }
     }
 

@@ -23,7 +23,8 @@ package struct SecretBytes: ~Copyable, @unchecked Sendable {
         self.buffer.deallocate()
     }
 
-    package func withUnsafeBytes<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
+    package func withUnsafeBytes<R: ~Copyable, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R
+    {
         try body(UnsafeRawBufferPointer(rebasing: self.buffer[..<self.count]))
     }
 

@@ -34,6 +34,13 @@ package struct StateReader {
         T(littleEndian: try self.raw(MemoryLayout<T>.size).loadUnaligned(as: T.self))
     }
 
+    /// A number that goes on growing: far from where adding to it would overflow.
+    package mutating func count() throws(StateError) -> UInt64 {
+        let count = try self.integer(UInt64.self)
+        if count >> 62 != 0 { throw StateError("\(count) is no count") }
+        return count
+    }
+
     package mutating func bool() throws(StateError) -> Bool {
         switch try self.integer(UInt8.self) {
         case 0: return false

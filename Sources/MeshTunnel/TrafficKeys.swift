@@ -67,7 +67,7 @@ struct TrafficKeys {
             throw StateError("a traffic secret of the wrong length")
         }
         self = keys
-        self.sequence = try reader.integer()
+        self.sequence = try reader.count()
     }
 
     mutating func erase() {

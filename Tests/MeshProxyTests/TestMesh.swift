@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+import Glibc
 import Logging
 import MeshIdentity
 import MeshLinux
@@ -77,7 +78,7 @@ final class TestMesh: Sendable {
         var known: [WorkloadID: TLSIdentity] = [:]
         for id in identities { known[id] = try given?[id] ?? self.identity(id) }
         for node in [self.a, self.b] {
-            node.proxy.update(
+            node.update(
                 ProxyView(
                     snapshot: MeshSnapshot(
                         settings: settings, localNode: node.name, workloads: workloads, services: services,
@@ -103,9 +104,26 @@ final class TestMesh: Sendable {
 
 final class TestNode: Sendable {
     let name: String
-    let proxy: Proxy
-    let listeners: [WorkloadID: WorkloadListeners]
     private let journal: Journal
+    private let workloads: [WorkloadID]
+    private let hooks: ProxyHooks
+    private let current: Mutex<Current>
+
+    /// What takes its turn with each hand-over.
+    private struct Current {
+        var proxy: Proxy
+        var configuration: ProxyConfiguration
+        var listeners: [WorkloadID: WorkloadListeners] = [:]
+        var view: ProxyView?
+    }
+
+    var proxy: Proxy { self.current.withLock { $0.proxy } }
+    var listeners: [WorkloadID: WorkloadListeners] { self.current.withLock { $0.listeners } }
+
+    func update(_ view: ProxyView) {
+        self.current.withLock { $0.view = view }
+        self.proxy.update(view)
+    }
 
     /// What captured connections dial from now on.
     func setDestination(_ address: SocketAddress?) { self.journal.destination.withLock { $0 = address } }
@@ -140,6 +158,7 @@ final class TestNode: Sendable {
         let destination = Mutex<SocketAddress?>(nil)
         let opened = Mutex<[ConnectionRecord]>([])
         let closed = Mutex<[ConnectionRecord]>([])
+        let adopted = Mutex<[ConnectionRecord]>([])
         let marked = Mutex<[SocketAddress]>([])
         let cannotMark = Mutex(false)
         let strayKey = Mutex<UInt32?>(nil)
@@ -178,12 +197,74 @@ final class TestNode: Sendable {
             onClosed: { record in journal.closed.withLock { $0.append(record) } })
         hooks.portOwner = { _, port in journal.owners.withLock { $0[port] } }
         hooks.inboundDestination = { _ in journal.destination.withLock { $0 } }
-        self.proxy = Proxy(configuration: configuration, hooks: hooks, logger: Logger(label: "test"))
-        try self.proxy.start()
-        var listeners: [WorkloadID: WorkloadListeners] = [:]
-        for (index, id) in workloads.enumerated() {
-            listeners[id] = try self.proxy.attach(id, key: UInt32(index + 1), namespace: nil)
+        hooks.onAdopted = { record in journal.adopted.withLock { $0.append(record) } }
+        self.hooks = hooks
+        self.workloads = workloads
+        let proxy = Proxy(configuration: configuration, hooks: hooks, logger: Logger(label: "test"))
+        self.current = Mutex(Current(proxy: proxy, configuration: configuration))
+        try proxy.start()
+        try self.attach(workloads)
+    }
+
+    /// What the present data plane has taken over.
+    var adopted: [ConnectionRecord] { self.journal.adopted.withLock { $0 } }
+
+    private func attach(_ workloads: [WorkloadID]) throws {
+        for id in workloads {
+            let key = UInt32((self.workloads.firstIndex(of: id) ?? 0) + 1)
+            let listeners = try self.proxy.attach(id, key: key, namespace: nil)
+            self.current.withLock { $0.listeners[id] = listeners }
         }
-        self.listeners = listeners
+    }
+
+    // MARK: - Handing over
+
+    /// What each side of a hand-over counted.
+    struct HandOver: Sendable {
+        var given = HandOverSummary()
+        var taken = HandOverSummary()
+        var closed = HandOverSummary()
+        var byteCount = 0
+    }
+
+    /// Replaces the node's data plane by another one, as another process would: with a copy of the bytes and of the
+    /// descriptors.
+    ///
+    /// - Parameters:
+    ///   - workloads: those that are enrolled again.
+    ///   - isCrash: nothing but the listeners outlives the old one.
+    ///   - change: the new data plane's configuration.
+    ///   - between: runs while there is no data plane.
+    @discardableResult
+    func replace(
+        workloads: [WorkloadID]? = nil, view: ProxyView? = nil, settle: Duration = .seconds(5),
+        change: @escaping @Sendable (inout ProxyConfiguration) -> Void = { _ in },
+        between: @escaping @Sendable () throws -> Void = {}
+    ) async throws -> HandOver {
+        self.journal.adopted.withLock { $0 = [] }
+        var handOver = try await onThread { [self] in
+            var handOver = HandOver()
+            let state = isCrash ? self.proxy.listenerState() : try self.proxy.freeze(settle: settle)
+            if isCrash { self.proxy.stop() }
+            handOver.given = state.summary
+            handOver.byteCount = state.byteCount
+            try between()
+            var configuration = self.current.withLock { $0.configuration }
+            change(&configuration)
+            let next = Proxy(configuration: configuration, hooks: self.hooks, logger: Logger(label: "test"))
+            let copies = state.descriptors.map { fcntl($0, F_DUPFD_CLOEXEC, 0) }
+            let copy = state.withUnsafeBytes { ProxyState(bytes: $0, descriptors: copies) }
+            handOver.taken = try next.start(adopting: copy)
+            let view = self.current.withLock { current in
+                current.proxy = next
+                current.configuration = configuration
+                return view ?? current.view
+            }
+            try self.attach(workloads ?? self.workloads)
+            if let view { self.update(view) }
+            return handOver
+        }
+        handOver.closed = await self.proxy.adoptionComplete()
+        return handOver
     }
 }
