@@ -237,7 +237,7 @@ final class TestNode: Sendable {
     ///   - between: runs while there is no data plane.
     @discardableResult
     func replace(
-        workloads: [WorkloadID]? = nil, view: ProxyView? = nil, settle: Duration = .seconds(5),
+        workloads: [WorkloadID]? = nil, view: ProxyView? = nil, settle: Duration = .seconds(5), isCrash: Bool = false,
         change: @escaping @Sendable (inout ProxyConfiguration) -> Void = { _ in },
         between: @escaping @Sendable () throws -> Void = {}
     ) async throws -> HandOver {
