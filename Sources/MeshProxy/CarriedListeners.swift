@@ -10,7 +10,7 @@ struct CarriedNamespace: Sendable {
     /// One list for each address: outbound, outbound of IPv6 where there is one, inbound.
     var listeners: [[Listener]]
     var hasOutbound6: Bool
-    /// Listeners take no connection before all of these are attached again: whose it is could not be told.
+    /// Nothing is accepted before all of these are attached again: whose it is could not be told.
     var members: Set<WorkloadID>
 }
 

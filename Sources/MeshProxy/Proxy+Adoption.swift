@@ -77,15 +77,17 @@ extension Proxy {
         }
     }
 
-    /// A workload is attached; those that lived beside it may be missing yet.
+    /// A workload is attached. Nothing is accepted before all that the former data plane had are so again: a connection
+    /// may be one of theirs, or to one of them.
     func arrived(_ id: WorkloadID, in inode: UInt64) {
-        let (isNamespaceComplete, isComplete) = self.state.withLock { state in
+        let complete = self.state.withLock { state -> [UInt64]? in
             state.namespaces[inode]?.awaited.remove(id)
             let isComplete = state.adopted.isEmpty && state.namespaces.values.allSatisfy(\.awaited.isEmpty)
-            return (state.namespaces[inode]?.awaited.isEmpty == true, isComplete)
+            return isComplete ? Array(state.namespaces.keys) : nil
         }
-        if isNamespaceComplete { self.beginAccepting(inode) }
-        if isComplete { self.beginAcceptingTunnels() }
+        guard let complete else { return }
+        for inode in complete { self.beginAccepting(inode) }
+        self.beginAcceptingTunnels()
     }
 
     /// Says that all workloads there are have been attached and the first view is here: what still waits begins, and what

@@ -78,12 +78,14 @@ extension Proxy {
     /// listeners.
     package func detach(_ id: WorkloadID) {
         self.attaching.withLock { _ in
-            let (loops, left) = self.state.withLock { state -> ([EventLoop], UInt64?) in
-                guard let inode = state.members.removeValue(forKey: id)?.inode else { return (state.loops, nil) }
-                if state.members.values.contains(where: { $0.inode == inode }) { return (state.loops, nil) }
-                state.namespaces[inode] = nil
-                return (state.loops, inode)
+            let (loops, left, listeners) = self.state.withLock { state -> ([EventLoop], UInt64?, [Listener]) in
+                guard let inode = state.members.removeValue(forKey: id)?.inode else { return (state.loops, nil, []) }
+                if state.members.values.contains(where: { $0.inode == inode }) { return (state.loops, nil, []) }
+                let open = state.namespaces.removeValue(forKey: inode)
+                return (state.loops, inode, open.map { Array($0.listeners.joined()) } ?? [])
             }
+            // Copies that somebody keeps for the next data plane must not take a share of what others would accept.
+            for listener in listeners { Linux.shutdown(listener.descriptor.raw) }
             for loop in loops {
                 loop.submit { core in
                     core.forget(id)
