@@ -113,7 +113,7 @@ extension LoopCore {
             carried.head = setup?.handshake?.unanswered ?? []
             carried.workload = nil
         case .waiting:
-            carried.head = setup?.requested?.encoded ?? setup?.request.bytes ?? []
+            carried.head = adopted?.head ?? setup?.requested?.encoded ?? setup?.request.bytes ?? []
             // What waits for the tunnel lies with the server's side and stays.
             let server = self.sides[connection.server]
             if server.pointee.fd >= 0 { Linux.reset(server.pointee.fd) }

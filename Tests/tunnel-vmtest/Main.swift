@@ -15,7 +15,7 @@ struct Main {
         signal(SIGPIPE, SIG_IGN)
         let wanted = CommandLine.arguments.dropFirst()
         var failures = 0
-        var scenarios = Traps.all + Relays.all + Endings.all + Fallbacks.all + SystemCalls.all
+        var scenarios = Traps.all + Relays.all + Endings.all + HandOvers.all + Fallbacks.all + SystemCalls.all
         if wanted.contains("without") { scenarios = Fallbacks.absent }
         for scenario in scenarios {
             if !wanted.isEmpty, !wanted.contains(where: { scenario.name.hasPrefix($0) }) { continue }

@@ -81,7 +81,7 @@ final class Mesh: Sendable {
                     MeshModel.Node(name: "a", addresses: [Self.loopback], tunnelPort: 1),
                     MeshModel.Node(name: "b", addresses: [endpoint.ip], tunnelPort: endpoint.port),
                 ], policies: [])
-            node.proxy.update(ProxyView(snapshot: snapshot, identities: identities))
+            node.update(ProxyView(snapshot: snapshot, identities: identities))
         }
     }
 
@@ -94,9 +94,13 @@ final class Mesh: Sendable {
     /// One node's proxy and what it reported.
     final class Node: Sendable {
         let name: String
-        let proxy: Proxy
         let outbound: SocketAddress
         let journal: Journal
+        private let workload: WorkloadID
+        private let make: @Sendable () -> Proxy
+        private let current: Mutex<(proxy: Proxy, view: ProxyView?)>
+
+        var proxy: Proxy { self.current.withLock { $0.proxy } }
 
         final class Journal: Sendable {
             let destination = Mutex<SocketAddress?>(nil)
@@ -111,11 +115,37 @@ final class Mesh: Sendable {
             hooks.inboundDestination = { _ in journal.destination.withLock { $0 } }
             self.name = name
             self.journal = journal
-            self.proxy = Proxy(
-                configuration: configuration, hooks: hooks,
-                logger: Logger(label: name) { _ in SwiftLogNoOpLogHandler() })
-            try self.proxy.start()
-            self.outbound = try self.proxy.attach(workload, key: 1, namespace: nil).outbound
+            self.workload = workload
+            self.make = { [hooks] in
+                Proxy(
+                    configuration: configuration, hooks: hooks,
+                    logger: Logger(label: name) { _ in SwiftLogNoOpLogHandler() })
+            }
+            let proxy = self.make()
+            self.current = Mutex((proxy, nil))
+            try proxy.start()
+            self.outbound = try proxy.attach(workload, key: 1, namespace: nil).outbound
+        }
+
+        func update(_ view: ProxyView) {
+            self.current.withLock { $0.view = view }
+            self.proxy.update(view)
+        }
+
+        /// Has another data plane take over.
+        func replace() async throws -> HandOverSummary {
+            let next = self.make()
+            try next.prepare()
+            let summary = try next.start(adopting: try self.proxy.freeze())
+            let view = self.current.withLock { current in
+                current.proxy = next
+                return current.view
+            }
+            try next.attach(self.workload, key: 1, namespace: nil)
+            if let view { next.update(view) }
+            let lost = await next.adoptionComplete().closed.merging(summary.closed, uniquingKeysWith: +)
+            try expect(lost.isEmpty, "\(self.name): lost \(lost)")
+            return summary
         }
 
         /// The records of ended connections, once there are `count`.
