@@ -34,9 +34,14 @@ import Testing
     @Test(arguments: Way.allCases)
     func `bytes under way in both directions arrive once and in order`(way: Way) async throws {
         let size = 96 << 20
+        let gate = Semaphore()
         let app = try App { wire in
             let writer = try OSThread(name: "writer") {
-                try? wire.writePattern(size)
+                // The rest only behind the first hand-overs, so that they find the connection however fast it is.
+                let first = 48 * Pattern.block.count
+                try? wire.writePattern(first)
+                gate.wait()
+                try? wire.writePattern(size - first)
                 wire.finish()
             }
             let right = try wire.readPattern(size)
@@ -51,6 +56,8 @@ import Testing
         }
         async let received = onThread { try (wire.readPattern(size), wire.read().count) }
         var (inMotion, carried) = (0, 0)
+        try await mesh.a.waitUntilOpened(1)
+        if way == .tunnel { try await mesh.b.waitUntilOpened(1) }
         for round in 0..<12 {
             try await Task.sleep(for: .milliseconds(20))
             for node in way == .tunnel ? [mesh.a, mesh.b] : [mesh.a] {
@@ -60,6 +67,7 @@ import Testing
                 carried += handOver.taken.carried
                 inMotion += handOver.byteCount
             }
+            gate.signal()
         }
         try await sent
         let (right, rest) = try await received

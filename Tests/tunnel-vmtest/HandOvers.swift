@@ -39,6 +39,7 @@ enum HandOvers {
                 wire.finish()
             }
             let reader = try Worker { try wire.checkPattern(count, isEndWanted: false) }
+            try await Self.established(mesh)
             var carried = 0
             for _ in 0..<15 {
                 usleep(20_000)
@@ -58,6 +59,18 @@ enum HandOvers {
         }
     }
 
+    /// Waits until the connection relays on both nodes.
+    private static func established(_ mesh: Mesh) async throws {
+        for node in [mesh.a, mesh.b] {
+            var live = await node.proxy.connections()
+            for _ in 0..<2000 where live.first?.engine == nil {
+                usleep(10_000)
+                live = await node.proxy.connections()
+            }
+            try expect(live.first?.engine != nil, "\(node.name): nothing was established")
+        }
+    }
+
     private static func halfClosed() async throws -> String {
         let gate = Semaphore()
         let app = try App { wire in
@@ -70,6 +83,7 @@ enum HandOvers {
         let wire = try mesh.dial(app.address)
         try wire.writePattern(100_000)
         wire.finish()
+        try await Self.established(mesh)
         for _ in 0..<3 {
             usleep(50_000)
             for node in [mesh.a, mesh.b] {
