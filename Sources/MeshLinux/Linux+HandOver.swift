@@ -13,8 +13,5 @@ extension Linux {
     /// Bytes that a pipe can hold.
     package static func pipeCapacity(_ fd: CInt) -> Int { Int(max(0, nm_pipe_size(fd))) }
 
-    /// Ends a socket in both directions, or a listener, whatever copies of its descriptor there are.
-    package static func shutdown(_ fd: CInt) { _ = Glibc.shutdown(fd, CInt(SHUT_RDWR)) }
-
     package static func isListening(_ fd: CInt) -> Bool { nm_is_listening(fd) == 1 }
 }

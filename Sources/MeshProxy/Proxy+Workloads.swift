@@ -85,7 +85,7 @@ extension Proxy {
                 return (state.loops, inode, open.map { Array($0.listeners.joined()) } ?? [])
             }
             // Copies that somebody keeps for the next data plane must not take a share of what others would accept.
-            for listener in listeners { Linux.shutdown(listener.descriptor.raw) }
+            for listener in listeners { Linux.stopListening(listener.descriptor.raw) }
             for loop in loops {
                 loop.submit { core in
                     core.forget(id)
