@@ -168,7 +168,7 @@ let package = Package(
             name: "MeshAgentTests",
             dependencies: [
                 "MeshAgent", "MeshIdentity", "MeshDiscovery", "MeshAPI", "MeshModel", "MeshAdminAPI",
-                "MeshConfiguration", grpc,
+                "MeshConfiguration", "MeshLinux", grpc,
                 grpcTransport, protobuf, nio, nioTLS, x509, log,
             ],
             swiftSettings: settings),

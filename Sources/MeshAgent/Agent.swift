@@ -53,7 +53,7 @@ package struct Agent: Sendable {
             arrival.environment, cgroup: cgroup, lock: lock, steering: steering, endings: endings)
         let parts = try self.assemble(
             cgroup: cgroup, start: start, steering: steering, supervision: supervision,
-            inheritance: try arrival.receive())
+            arrival: &arrival)
         arrival.forgetStored(supervision)
         defer {
             server.stop()
@@ -99,6 +99,8 @@ package struct Agent: Sendable {
         defer { watcher.cancel() }
         do {
             try await group.run()
+        } catch is CancellationError {
+            // A service that was told to end, and says so: nothing that may cost connections.
         } catch {
             throw AgentError("\(error)")
         }
@@ -198,12 +200,12 @@ package struct Agent: Sendable {
 
     private func assemble(
         cgroup: String, start: StartState, steering: Steering, supervision: Supervision,
-        inheritance: consuming Inheritance?
+        arrival: inout Arrival
     ) throws(AgentError) -> AgentParts {
         do {
             return try AgentParts(
                 configuration: self.configuration, cgroup: cgroup, start: start, steering: steering,
-                supervision: supervision, inheritance: inheritance, logger: self.logger, live: self.live)
+                supervision: supervision, arrival: &arrival, logger: self.logger, live: self.live)
         } catch let error as AgentError {
             throw error
         } catch {

@@ -52,10 +52,10 @@ struct AgentParts: Sendable {
         }
     }
 
-    /// - Parameter inheritance: the data plane of the daemon before.
+    /// - Parameter arrival: where the data plane of the daemon before comes from.
     init(
         configuration: AgentConfiguration, cgroup: String, start: StartState, steering: Steering,
-        supervision: Supervision, inheritance: consuming Inheritance?, logger: Logger,
+        supervision: Supervision, arrival: inout Arrival, logger: Logger,
         live: LiveConfiguration<AgentConfiguration>
     ) throws {
         guard let controlPlane = configuration.controlPlane else { throw AgentError("controlPlane: missing") }
@@ -85,13 +85,19 @@ struct AgentParts: Sendable {
                 if record.wire == .local { relay.service?.tell(.proxied(record)) }
             },
             onClosed: { if !canarySlot.noticed($0) { telemetry.closed($0) } })
+        hooks.onAdopted = { record in
+            telemetry.resumed(record)
+            if record.wire == .local { relay.service?.tell(.proxied(record)) }
+        }
         hooks.directServers = { relay.service?.path.shares.servers($0, $1) ?? [] }
         hooks.portOwner = { steering.portOwner($0, $1) }
         let proxy = Proxy(
             configuration: Self.proxyConfiguration(configuration, loops: loops), hooks: hooks, logger: logger)
         let handOver = HandOverLog(logger: logger)
         handOver.watch(telemetry.registry)
-        if let inheritance {
+        // What takes time comes first: from here on connections of the daemon before stand still.
+        try proxy.prepare()
+        if let inheritance = try arrival.receive() {
             let label = inheritance.label
             handOver.resumed(label, try proxy.start(adopting: inheritance.takeState()))
         } else {
@@ -161,8 +167,10 @@ struct AgentParts: Sendable {
             logger: logger)
         let trustDomain = credentials.trustDomain
         let watch = try CgroupWatch()
+        let crashKeeper = CrashKeeper(configuration, proxy: proxy, supervision: supervision, logger: logger)
         let plane = KernelPlane(
             proxy: proxy, steering: steering, ports: sockets, names: nameService, logger: logger,
+            didChange: { crashKeeper.listenersChanged() },
             willDetach: { await path.willDetach($0) })
         let canary = Canary(
             proxyCgroup: cgroup, plane: plane, steering: steering, events: events, names: names, logger: logger)
@@ -221,7 +229,7 @@ struct AgentParts: Sendable {
             steering: steering, telemetry: telemetry, proxy: proxy, watch: watch, reloader: reloader,
             sockets: sockets, upkeep: upkeep, canary: canary, supervision: supervision, handOver: handOver,
             names: nameService, logger: logger)
-        self.crashKeeper = CrashKeeper(configuration, proxy: proxy, supervision: supervision, logger: logger)
+        self.crashKeeper = crashKeeper
         self.loops = loops
         self.events = events
         self.watch = watch

@@ -70,6 +70,21 @@ package final class ConnectionMetrics: Sendable {
         self.progress(id: record.id, sent: record.bytesSent, received: record.bytesReceived)
     }
 
+    /// The connection was opened in an earlier run, which has counted it and its bytes so far.
+    package func resumed(_ record: ConnectionRecord) {
+        let values = Self.values(record)
+        var entry = Live(
+            sent: self.sent.with(values), received: self.received.with(values),
+            open: self.open.with([record.direction.rawValue]))
+        (entry.sentBytes, entry.receivedBytes) = (record.bytesSent, record.bytesReceived)
+        let isNew = self.live.withLock { live in
+            if live[record.id] != nil { return false }
+            live[record.id] = entry
+            return true
+        }
+        if isNew { entry.open.add(1) }
+    }
+
     /// How many bytes an open connection has carried since it began. Totals, not differences, so that a report may be
     /// lost or repeated; smaller ones than before and unknown connections are ignored.
     package func progress(id: UInt64, sent: UInt64, received: UInt64) {

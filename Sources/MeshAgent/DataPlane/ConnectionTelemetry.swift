@@ -24,6 +24,9 @@ package final class ConnectionTelemetry: Sendable {
 
     package func opened(_ record: ConnectionRecord) { self.connections.opened(record) }
 
+    /// Opened in an earlier run.
+    package func resumed(_ record: ConnectionRecord) { self.connections.resumed(record) }
+
     package func closed(_ record: ConnectionRecord) {
         self.connections.closed(record)
         self.accessLog?.write(record)

@@ -17,6 +17,8 @@ package final class KernelPlane: WorkloadPlane {
     private let logger: Logger
     /// Ends what a workload has open past the proxy.
     private let willDetach: @Sendable (WorkloadID) async -> Void
+    /// The proxy may have other listeners than before.
+    private let didChange: @Sendable () -> Void
     /// Workloads whose listeners are there.
     private let attached = Mutex<Set<WorkloadID>>([])
 
@@ -25,11 +27,13 @@ package final class KernelPlane: WorkloadPlane {
 
     package init(
         proxy: Proxy, steering: Steering, ports: NamespaceSockets, names: NameService? = nil, logger: Logger,
+        didChange: @escaping @Sendable () -> Void = {},
         willDetach: @escaping @Sendable (WorkloadID) async -> Void = { _ in }
     ) {
         self.ports = ports
         self.names = names
         self.willDetach = willDetach
+        self.didChange = didChange
         self.proxy = proxy
         self.steering = steering
         self.logger = logger
@@ -46,6 +50,7 @@ package final class KernelPlane: WorkloadPlane {
         } catch {
             throw EnrolmentError(.kernel, "the capture listeners of workload \(id) cannot be opened: \(error)")
         }
+        defer { self.didChange() }
         do {
             var enrolment = Enrolment(
                 key: key, id: id.description, cgroupPath: workload.cgroup.path, namespace: workload.namespace,
@@ -86,6 +91,7 @@ package final class KernelPlane: WorkloadPlane {
         self.attached.withLock { _ = $0.remove(id) }
         self.names?.detach(id)
         self.proxy.detach(id)
+        self.didChange()
     }
 
     package func setGuard(_ cgroup: String) throws(EnrolmentError) {

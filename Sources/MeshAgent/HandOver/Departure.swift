@@ -157,12 +157,7 @@ struct Departure: Sendable {
             kind: kind, format: format, version: Version.text, node: self.configuration.node,
             instance: self.configuration.instance, frozenAt: frozen.at, carried: summary.carried,
             tunnels: summary.tunnels, listeners: summary.listeners, drained: summary.closed)
-        var parcel: Parcel?
-        try frozen.state.withUnsafeBytes { bytes throws(SystemError) in
-            parcel = try Parcel.pack(label: label.encoded(), bytes, frozen.state.descriptors)
-        }
-        guard let packed = parcel.take() else { throw SystemError(call: "a parcel", errno: EINVAL) }
-        return packed
+        return try Parcel.pack(frozen.state, label)
     }
 }
 

@@ -44,7 +44,7 @@ final class HandOverLog: Sendable {
             var dropped = state.adopted.closed
             for (why, count) in rest.closed { dropped[why, default: 0] += count }
             func milliseconds(_ until: UInt64) -> Double {
-                until > label.frozenAt ? (Double(until - label.frozenAt) / 1e5).rounded() / 10 : 0
+                label.frozenAt > 0 && until > label.frozenAt ? (Double(until - label.frozenAt) / 1e5).rounded() / 10 : 0
             }
             state.status = HandOverStatus(
                 kind: label.kind.rawValue, at: Date(), fromVersion: label.version, carried: state.adopted.carried,
