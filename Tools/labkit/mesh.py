@@ -335,7 +335,7 @@ class Lab:
         unit = manager.Unit(
             name=f"{self.name}/{node.name}", command=self.node_command(node), network=self.network(node),
             cgroup=str(self.cgroup_of(node)), log=str(self.log_of(node)), control=str(directory / "manager.sock"),
-            watchdog=30 * kernel.PATIENCE)
+            watchdog=node.watchdog * kernel.PATIENCE)
         return manager.launch(unit, self.cgroup / "manager", directory / "manager.json")
 
     def started_at(self, node):

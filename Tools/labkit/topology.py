@@ -43,6 +43,8 @@ class Node:
     supervised: bool = False
     # Of its resolv.conf, in a lab with `dns: true`.
     nameservers: list[str] = field(default_factory=list)
+    # Seconds within which that manager wants to hear from nodemeshd; the lab's patience makes them more.
+    watchdog: int = 30
 
     @property
     def address(self):
@@ -180,7 +182,7 @@ class _Reader:
 
     def node(self, item, index):
         where = f"nodes[{index - 1}]"
-        item = self.mapping(item, where, {"name", "config", "tunnels", "supervised", "nameservers"})
+        item = self.mapping(item, where, {"name", "config", "tunnels", "supervised", "nameservers", "watchdog"})
         name = self.name(item, "name", where)
         if name in (CONTROL, "hub", "exec"):
             self.faults.append(f"{where}.name: {name} is a name of the lab's own")
@@ -195,7 +197,12 @@ class _Reader:
             tunnels = both
         supervised = self.boolean(item, "supervised", False, where)
         nameservers = [str(one) for one in self.items(item, "nameservers", where)]
-        return Node(name, index, self.options(item, "config", f"{where}.config"), tunnels, supervised, nameservers)
+        watchdog = item.get("watchdog", 30)
+        if not isinstance(watchdog, int) or watchdog < 1:
+            self.faults.append(f"{where}.watchdog: must be a whole number of seconds")
+            watchdog = 30
+        config = self.options(item, "config", f"{where}.config")
+        return Node(name, index, config, tunnels, supervised, nameservers, watchdog)
 
     def workload(self, item, nodes, before):
         where = f"workloads[{len(before)}]"
