@@ -89,6 +89,11 @@ extension LoopCore {
             side.pointee.flags.isDisjoint(with: [.closeReceived, .failed, .hangUp]),
             session.notAfter > Int64(Clock.wall / 1_000_000_000)
         else { return }
+        // Adopted, and its workload is not attached again yet: nobody could judge the tunnel's next connection.
+        guard connection.workload != nil else {
+            self.sayGoodbye(connection, index)
+            return
+        }
         if isOurs { self.keepDialled(connection, index) } else { self.keepAccepted(connection, index) }
     }
 
