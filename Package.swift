@@ -81,6 +81,8 @@ let package = Package(
             name: "MeshConfiguration", dependencies: ["MeshModel", "MeshAdminAPI", "MeshResources", log],
             swiftSettings: settings),
         .target(
+            name: "MeshExplain", dependencies: ["MeshModel", "MeshAdminAPI", "MeshResources"], swiftSettings: settings),
+        .target(
             name: "MeshAPI", dependencies: [grpc, protobuf, grpcProtobuf], exclude: ["proto"], swiftSettings: settings),
         .target(name: "MeshLinux", dependencies: ["CMeshLinux"], swiftSettings: settings),
         .target(
@@ -110,7 +112,7 @@ let package = Package(
             dependencies: [
                 "MeshModel", "MeshAPI", "MeshLinux", "MeshDNS", "MeshSteering", "MeshTunnel", "MeshProxy",
                 "MeshIdentity", "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", "MeshResources", "MeshConfiguration",
-                log, lifecycle, signals,
+                "MeshExplain", log, lifecycle, signals,
                 hummingbird, grpc, grpcTransport, grpcProtobuf, protobuf, nio, nioTLS, x509, yams,
             ],
             swiftSettings: settings),
@@ -118,7 +120,8 @@ let package = Package(
             name: "MeshControl",
             dependencies: [
                 "MeshModel", "MeshLinux", "MeshResources", "MeshConfiguration", "MeshAPI", "MeshIdentity",
-                "MeshDiscovery", "MeshStore", "MeshTelemetry", "MeshAdminAPI", log, lifecycle, signals, hummingbird,
+                "MeshDiscovery", "MeshStore", "MeshTelemetry", "MeshAdminAPI", "MeshExplain", log, lifecycle, signals,
+                hummingbird,
                 hummingbirdTLS, httpTypes, grpc, grpcTransport, grpcProtobuf, protobuf, nio, nioPosix, nioTLS, x509,
                 crypto, yams,
             ],
@@ -163,6 +166,9 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "MeshDiscoveryTests", dependencies: ["MeshDiscovery", "MeshModel", "MeshAPI", protobuf],
+            swiftSettings: settings),
+        .testTarget(
+            name: "MeshExplainTests", dependencies: ["MeshExplain", "MeshModel", "MeshAdminAPI"],
             swiftSettings: settings),
         .testTarget(
             name: "MeshAgentTests",

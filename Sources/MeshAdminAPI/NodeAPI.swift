@@ -191,17 +191,22 @@ package struct UncapturedConnection: Codable, Sendable, Hashable {
     }
 }
 
-/// `GET /v1/explain?source=NAMESPACE/NAME&destination=HOST:PORT` of a node: what would happen to this connection.
+/// `GET /v1/explain?source=NAMESPACE/NAME&destination=HOST:PORT` of a node and of the control plane: what would happen to
+/// this connection. The source may be the IP address of somebody outside the mesh.
 package struct Explanation: Codable, Sendable, Hashable {
     package struct Step: Codable, Sendable, Hashable {
-        /// `capture`, `limits`, `service`, `traffic`, `endpoint`, `wire`, `certificate` or `policy`.
+        /// `capture`, `limits`, `service`, `traffic`, `endpoint`, `wire`, `certificate`, `inbound`, `mtls` or `policy`.
         package var stage: String
         package var outcome: String
         package var detail: String
-        package init(stage: String, outcome: String, detail: String) {
+        /// Of a policy: every rule, clause and condition.
+        package var check: PolicyCheck?
+
+        package init(stage: String, outcome: String, detail: String, check: PolicyCheck? = nil) {
             self.stage = stage
             self.outcome = outcome
             self.detail = detail
+            self.check = check
         }
     }
 
@@ -210,16 +215,23 @@ package struct Explanation: Codable, Sendable, Hashable {
     package var steps: [Step]
     /// `allowed`, `denied`, `refused` or `notCaptured`.
     package var verdict: String
-    /// The close reason a refused or denied connection would get.
+    /// The close reason a refused or denied connection would get, or the kernel's word for one that it leaves alone or
+    /// refuses itself.
     package var reason: String?
     /// `namespace/name` of the policy that decides, and the rule's position from 0.
     package var policy: String?
     package var rule: Int?
+    /// Whose state this is; nil: that of the control plane.
+    package var node: String?
+    /// What limits the answer.
+    package var notes: [String]
 
     package init(
         source: String, destination: String, steps: [Step], verdict: String, reason: String?, policy: String?,
-        rule: Int?
+        rule: Int?, node: String? = nil, notes: [String] = []
     ) {
+        self.node = node
+        self.notes = notes
         self.source = source
         self.destination = destination
         self.steps = steps

@@ -61,6 +61,7 @@ struct AgentParts: Sendable {
         guard let controlPlane = configuration.controlPlane else { throw AgentError("controlPlane: missing") }
         let credentials = start.credentials
         let telemetry = try ConnectionTelemetry(accessLog: configuration.accessLog)
+        let decisions = DecisionLog(registry: telemetry.registry)
         telemetry.watch(steering)
         let (events, names) = (EventHub(), WorkloadNames(trustDomain: credentials.trustDomain))
         let sockets = NamespaceSockets(steering: steering, logger: logger)
@@ -82,9 +83,14 @@ struct AgentParts: Sendable {
             onOpened: { record in
                 if canarySlot.noticed(record) { return }
                 telemetry.opened(record)
+                decisions.opened(record)
                 if record.wire == .local { relay.service?.tell(.proxied(record)) }
             },
-            onClosed: { if !canarySlot.noticed($0) { telemetry.closed($0) } })
+            onClosed: { record in
+                if canarySlot.noticed(record) { return }
+                telemetry.closed(record)
+                decisions.closed(record)
+            })
         hooks.onAdopted = { record in
             telemetry.resumed(record)
             if record.wire == .local { relay.service?.tell(.proxied(record)) }
@@ -109,7 +115,14 @@ struct AgentParts: Sendable {
             steering: steering, isOn: configuration.directPath == .automatic,
             redirects: configuration.redirectPeer, sockmapCap: configuration.sockmapCap,
             reports: .init(
-                opened: { telemetry.opened($0) }, closed: { telemetry.closed($0) }, ejections: { proxy.ejections }),
+                opened: { record in
+                    telemetry.opened(record)
+                    decisions.opened(record)
+                },
+                closed: { record in
+                    telemetry.closed(record)
+                    decisions.closed(record)
+                }, ejections: { proxy.ejections }),
             logger: logger)
         let direct = LocalPathService(path: path)
         relay.service = direct
@@ -126,7 +139,8 @@ struct AgentParts: Sendable {
         let keeping = Keeping()
         let control = ControlPlaneClient(
             credentials: credentials, store: NodeCredentialStore(directory: configuration.dataDirectory),
-            dialler: GRPCControlPlane(address: controlPlane), logger: logger, discovery: start.view.discovery,
+            dialler: GRPCControlPlane(address: controlPlane), decisions: decisions, logger: logger,
+            discovery: start.view.discovery,
             freshness: freshness, faults: start.faults, rejoin: start.rejoin,
             handlers: .init(
                 state: { state in

@@ -5,7 +5,7 @@ package enum CommandStatus: Int32, Sendable, CaseIterable {
     case success = 0
     /// The request was refused, or the answer is "no" (`check`, `explain`, `status` of a node that is not ready).
     case failed = 1
-    /// The command line is wrong.
+    /// The command line is wrong; `policy test`: it could not be tested.
     case usage = 2
     /// The daemon or the control plane did not answer.
     case unreachable = 3

@@ -19,8 +19,9 @@ package struct Nodemeshctl: AsyncParsableCommand {
             EXIT STATUS
               0  success
               1  failed or refused; `explain`: not allowed; `status`: not ready;
-                 `check`: a required feature is missing; `bpf status`: a link is defunct
-              2  the command line is wrong
+                 `check`: a required feature is missing; `bpf status`: a link is defunct;
+                 `policy test`: an answer changes
+              2  the command line is wrong; `policy test`: any error
               3  nodemeshd or the control plane did not answer
               4  not found
 
@@ -51,7 +52,8 @@ package struct Nodemeshctl: AsyncParsableCommand {
                     JoinTokenCommand.self,
                 ]),
             CommandGroup(
-                name: "Resources", subcommands: [ApplyCommand.self, GetCommand.self, DeleteCommand.self]),
+                name: "Resources",
+                subcommands: [ApplyCommand.self, GetCommand.self, DeleteCommand.self, PolicyCommand.self]),
             CommandGroup(name: "Program", subcommands: [VersionCommand.self]),
         ])
 

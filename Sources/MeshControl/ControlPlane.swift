@@ -42,6 +42,7 @@ package struct ControlPlane: Sendable {
     private let publisher: MeshPublisher
     private let liveness: NodeLiveness
     private let discovery: DiscoveryServer
+    let recent: RecentConnections
     private let logger: Logger
 
     /// Opens or makes everything on disk. Nothing listens yet.
@@ -77,17 +78,18 @@ package struct ControlPlane: Sendable {
         self.publisher = MeshPublisher(
             store: self.store, liveness: self.liveness, discovery: self.discovery, settings: settings,
             metrics: self.metrics, logger: logger)
+        self.recent = RecentConnections(startedAt: Int64(now.timeIntervalSince1970))
         let issuer = Issuer(
             store: self.store, authority: self.authority, validity: TimeInterval(configuration.svidTTL),
             metrics: self.metrics, logger: logger)
         self.operators = OperatorAPI(
             store: self.store, publisher: self.publisher, liveness: self.liveness, sessions: sessions,
-            discovery: self.discovery, authority: self.authority, settings: settings, advertise: advertise,
-            metrics: self.metrics, live: live, logger: logger, startedAt: now)
+            discovery: self.discovery, recent: self.recent, authority: self.authority, settings: settings,
+            advertise: advertise, metrics: self.metrics, live: live, logger: logger, startedAt: now)
         self.transport = try NodeTransport.make(address: configuration.grpcListen, credentials: self.credentials)
         self.nodes = NodeService(
             authenticator: authenticator, issuer: issuer, store: self.store, liveness: self.liveness,
-            sessions: sessions, publisher: self.publisher, metrics: self.metrics, logger: logger)
+            sessions: sessions, publisher: self.publisher, recent: self.recent, metrics: self.metrics, logger: logger)
         self.certificates = CertificateService(authenticator: authenticator, issuer: issuer)
         self.nodeServer = GRPCServer(
             transport: self.transport, services: [self.nodes, self.certificates, self.discovery],
@@ -195,6 +197,15 @@ package struct ControlPlane: Sendable {
         registry.collect("nodemesh_control_nodes_alive", .gauge, help: "Nodes heard from within the node timeout.") {
             [([], Double(liveness.alive.count))]
         }
+        let recent = self.recent
+        registry.collect(
+            "nodemesh_control_recent_connections", .gauge,
+            help: "Different connections of the last hour that nodes have told of, kept for testing policies."
+        ) { [([], Double(recent.count))] }
+        registry.collect(
+            "nodemesh_control_recent_connections_dropped_total", .counter,
+            help: "Connections that were not kept for want of room, on nodes or here."
+        ) { [([], Double(recent.dropped))] }
         let publisher = self.publisher
         registry.collect(
             "nodemesh_control_objects", .gauge, help: "What the mesh consists of as last published.", labels: ["kind"]

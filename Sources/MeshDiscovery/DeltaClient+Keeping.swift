@@ -19,23 +19,25 @@ extension DeltaClient {
         var responses: [Envoy_Service_Discovery_V3_DeltaDiscoveryResponse] = []
         for type in ResourceType.allCases {
             guard let table = self.tables[type] else { continue }
-            let held = try table.resources.map { name, held in try self.wire(held.resource, version: held.version) }
+            let held = try table.resources.map { _, held in
+                try self.wire(held.resource, of: type, version: held.version)
+            }
             responses += self.split(held, of: type, mark: "held")
-            let refused = try table.refused.values.map { try self.wire(.policy($0), version: "") }
+            let refused = try table.refused.values.map { try self.wire(.policy($0), of: type, version: "") }
             if !refused.isEmpty { responses += self.split(refused, of: type, mark: Self.standInMark) }
         }
         return responses
     }
 
     private func wire(
-        _ resource: MeshResource, version: String
+        _ resource: MeshResource, of type: ResourceType, version: String
     ) throws -> Envoy_Service_Discovery_V3_Resource {
-        let encoded = try resource.encoded(trustDomain: self.trustDomain)
+        let encoded = try resource.encoded(as: type, trustDomain: self.trustDomain)
         return .with {
             $0.name = encoded.name
             $0.version = encoded.version == version ? version : ""
             $0.resource = Google_Protobuf_Any()
-            $0.resource.typeURL = resource.type.typeURL
+            $0.resource.typeURL = type.typeURL
             $0.resource.value = encoded.payload
         }
     }
@@ -94,7 +96,9 @@ extension DeltaClient {
             }
             tables[type] = table
         }
-        guard ResourceType.allCases.allSatisfy({ tables[$0] != nil }), tables[.mesh]?.resources.isEmpty == false else {
+        guard ResourceType.allCases.allSatisfy({ !$0.isRequired || tables[$0] != nil }),
+            tables[.mesh]?.resources.isEmpty == false
+        else {
             throw DiscoveryError(.unexpected, "it does not hold every type")
         }
         self.tables = tables

@@ -116,7 +116,8 @@ package struct DeltaClient: Sendable {
         }
         // One change of many resources would copy the table for each of them otherwise.
         self.tables[type] = nil
-        var received = Received(reply: .init(), type: type, isChanged: !table.isComplete, refused: [])
+        var received = Received(
+            reply: .init(), type: type, isChanged: type.isRequired && !table.isComplete, refused: [])
         for name in response.removedResources {
             let wasHeld = table.resources.removeValue(forKey: name) != nil
             let wasRefused = table.refused.removeValue(forKey: name) != nil
@@ -206,9 +207,11 @@ package struct DeltaClient: Sendable {
         }
     }
 
-    /// Every type was told once, and none is half told now: ``state`` is a whole.
+    /// Every type that is required was told once, and none is half told now: ``state`` is a whole.
     package var isConsistent: Bool {
-        ResourceType.allCases.allSatisfy { self.tables[$0].map { $0.isComplete && !$0.isPartial } ?? false }
+        ResourceType.allCases.filter(\.isRequired).allSatisfy {
+            self.tables[$0].map { $0.isComplete && !$0.isPartial } ?? false
+        }
     }
 
     /// What is held now.

@@ -49,6 +49,7 @@ package struct DeltaServerStream: Sendable {
     private static let phases: [(type: ResourceType, sendsUpserts: Bool, sendsRemovals: Bool)] = [
         (.mesh, true, false), (.node, true, false), (.authorization, true, false), (.address, true, true),
         (.authorization, false, true), (.node, false, true), (.mesh, false, true),
+        (.dryRun, true, true),
     ]
 
     private let limits: DiscoveryLimits

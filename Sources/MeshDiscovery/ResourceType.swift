@@ -7,6 +7,17 @@ package enum ResourceType: Int, Sendable, Hashable, CaseIterable, Comparable {
     case node
     case authorization
     case address
+    /// Policies that are never enforced; last, since nothing leans on them.
+    case dryRun
+
+    /// A client waits for it before it takes what it was told for the whole mesh. An older control plane does not know
+    /// the others and never answers them.
+    package var isRequired: Bool {
+        switch self {
+        case .mesh, .node, .authorization, .address: true
+        case .dryRun: false
+        }
+    }
 
     package init?(typeURL: String) {
         guard let type = Self.allCases.first(where: { $0.typeURL == typeURL }) else { return nil }
@@ -19,6 +30,7 @@ package enum ResourceType: Int, Sendable, Hashable, CaseIterable, Comparable {
         case .node: "type.googleapis.com/nodemesh.v1.Node"
         case .authorization: "type.googleapis.com/istio.security.Authorization"
         case .address: "type.googleapis.com/istio.workload.Address"
+        case .dryRun: "type.googleapis.com/nodemesh.v1.DryRunPolicy"
         }
     }
 

@@ -21,6 +21,15 @@ package struct AuthorizationPolicy: Hashable, Sendable {
         self.isDryRun = isDryRun
     }
 
+    // Names of policies that PeerAuthentications become; no operator can give them, since `_` is not allowed in theirs.
+    package static let strictName = "istio_converted_static_strict"
+    package static let portsPrefix = "converted_peer_authentication_"
+
+    /// Says which plaintext is refused, not what an operator wrote into an AuthorizationPolicy.
+    package var isPeerAuthentication: Bool {
+        self.id.name == Self.strictName || self.id.name.hasPrefix(Self.portsPrefix)
+    }
+
     /// All clauses must match; a rule without clauses matches everything.
     package struct Rule: Hashable, Sendable {
         package var clauses: [Clause]

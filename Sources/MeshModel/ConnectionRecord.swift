@@ -47,6 +47,12 @@ package struct ConnectionRecord: Sendable, Hashable {
     package var engine: TunnelEngine?
     /// The policy that decided, where one did.
     package var policy: NamespacedName?
+    /// Position in it of the rule that did, from 0.
+    package var policyRule: Int?
+    /// What the policies said when the connection was made; nil: this node did not ask them.
+    package var policyReason: PolicyDecision.Reason?
+    /// What dry-run policies said then.
+    package var dryRun: [PolicyDecision.DryRun] = []
     /// From the client to the server.
     package var bytesSent: UInt64 = 0
     /// From the server to the client.
@@ -71,5 +77,18 @@ package struct ConnectionRecord: Sendable, Hashable {
         self.destination = destination
         self.wire = wire
         self.openedAt = openedAt
+    }
+    /// Takes down what policies said of it.
+    package mutating func note(_ decision: PolicyDecision) {
+        self.policy = decision.policy
+        self.policyRule = decision.rule
+        self.policyReason = decision.reason
+        self.dryRun = decision.dryRun
+    }
+
+    /// The dry-run policies that would have turned an allowed connection away, or let a denied one in.
+    package var dryRunChanges: [PolicyDecision.DryRun] {
+        guard let reason = self.policyReason else { return [] }
+        return self.dryRun.filter { $0.wouldAllow != reason.isAllowed }
     }
 }

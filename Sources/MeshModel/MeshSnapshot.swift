@@ -168,7 +168,9 @@ package final class MeshSnapshot: Sendable {
     /// What applies to a workload: mesh-wide, by namespace, and by the names in its own list.
     package func policies(for workload: Workload) -> PolicySet {
         // A caller may hold a workload of an older view; its list counts, not that of its namesake here.
-        if let local = self.localPolicies[workload.id], self.workloadsByID[workload.id]?.policies == workload.policies {
+        if let local = self.localPolicies[workload.id], let known = self.workloadsByID[workload.id],
+            known.policies == workload.policies, known.dryRunPolicies == workload.dryRunPolicies
+        {
             return local
         }
         return self.policies.policies(for: workload)

@@ -13,6 +13,24 @@ package struct PolicyDecision: Hashable, Sendable {
         case noAllowMatched
         /// Denied: the workload names a policy that this node does not know.
         case unknownPolicy
+
+        /// In the access log.
+        package var word: String {
+            switch self {
+            case .noPolicies: "no_policies"
+            case .matchedAllow: "matched_allow"
+            case .matchedDeny: "matched_deny"
+            case .noAllowMatched: "no_allow_matched"
+            case .unknownPolicy: "unknown_policy"
+            }
+        }
+
+        package var isAllowed: Bool {
+            switch self {
+            case .noPolicies, .matchedAllow: true
+            case .matchedDeny, .noAllowMatched, .unknownPolicy: false
+            }
+        }
     }
 
     package var isAllowed: Bool

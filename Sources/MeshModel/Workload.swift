@@ -28,6 +28,11 @@ package struct Workload: Hashable, Sendable {
     package var services: [NamespacedName: [PortMapping]]
     /// The policies that select it by label; wider scopes apply by namespace.
     package var policies: [NamespacedName]
+    /// The dry-run policies that select it by label; unlike those in ``policies``, an unknown one has no effect.
+    package var dryRunPolicies: [NamespacedName]
+    /// The PeerAuthentication that says whether it accepts plaintext; nil: none does, or it is not known which. One of
+    /// ``policies`` enforces it.
+    package var peerAuthentication: NamespacedName?
     /// The name in telemetry: the `app` label, or the workload's own name.
     package var canonicalName: String
     /// Its node's.
@@ -39,8 +44,9 @@ package struct Workload: Hashable, Sendable {
         id: WorkloadID, addresses: [IPAddress], node: String, serviceAccount: String, trustDomain: String,
         tunnel: TunnelProtocol = .tunnel, isHealthy: Bool = true, isHostNetwork: Bool = false, ports: [UInt16] = [],
         capacity: UInt32 = 1,
-        services: [NamespacedName: [PortMapping]] = [:], policies: [NamespacedName] = [], canonicalName: String? = nil,
-        locality: Locality = .init(), limits: WorkloadLimits? = nil
+        services: [NamespacedName: [PortMapping]] = [:], policies: [NamespacedName] = [],
+        dryRunPolicies: [NamespacedName] = [], peerAuthentication: NamespacedName? = nil,
+        canonicalName: String? = nil, locality: Locality = .init(), limits: WorkloadLimits? = nil
     ) {
         self.id = id
         self.addresses = addresses
@@ -54,6 +60,8 @@ package struct Workload: Hashable, Sendable {
         self.capacity = max(1, capacity)
         self.services = services
         self.policies = policies
+        self.dryRunPolicies = dryRunPolicies
+        self.peerAuthentication = peerAuthentication
         self.canonicalName = canonicalName ?? id.name
         self.locality = locality
         self.limits = limits

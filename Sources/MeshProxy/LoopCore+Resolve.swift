@@ -199,7 +199,7 @@ extension LoopCore {
             sourceIdentity: connection.record.sourceIdentity, sourceIP: connection.record.sourceAddress.ip,
             destination: address)
         let decision = view.snapshot.decide(input, for: workload)
-        connection.record.policy = decision.policy
+        connection.record.note(decision)
         connection.policyInput = input
         connection.policyWorkload = workload.id
         if decision.isAllowed { return true }

@@ -12,10 +12,8 @@ package struct EffectiveMutualTLS: Hashable, Sendable {
     package var permissivePorts: Set<UInt16>
     /// The one that selects the workload by label.
     package var selecting: NamespacedName?
-
-    /// Names that no operator can give, since `_` is not allowed in theirs.
-    private static let strictName = "istio_converted_static_strict"
-    private static let portsPrefix = "converted_peer_authentication_"
+    /// The one that decides for the ports without a mode of their own; nil: none says anything.
+    package var deciding: NamespacedName?
 
     /// The workload's own, then its namespace's, then the mesh's decides; each may leave it to the next with UNSET, and
     /// when nobody says anything plaintext is accepted.
@@ -31,8 +29,8 @@ package struct EffectiveMutualTLS: Hashable, Sendable {
         let selecting = resources.first {
             $0.hasSelector && $0.metadata.namespace == namespace && $0.spec.selector?.matches(labels) == true
         }
-        let modes = [selecting, own, mesh].compactMap { $0?.mode }
-        let isStrict = modes.first { $0 != .unset } == .strict
+        let deciding = [selecting, own, mesh].compactMap(\.self).first { $0.mode != .unset }
+        let isStrict = deciding?.mode == .strict
         let ports = (selecting?.spec.portLevelMtls ?? [:]).compactMap { entry in
             UInt16(entry.key).map { (port: $0, mode: entry.value.mode ?? .unset) }
         }
@@ -40,6 +38,12 @@ package struct EffectiveMutualTLS: Hashable, Sendable {
         self.strictPorts = Set(isStrict ? [] : ports.filter { $0.mode == .strict }.map(\.port))
         self.permissivePorts = Set(isStrict ? ports.filter { $0.mode == .permissive }.map(\.port) : [])
         self.selecting = selecting?.id
+        self.deciding = deciding?.id
+    }
+
+    /// The one that has a say in what becomes of plaintext; with modes for ports, the one that selects the workload.
+    package var origin: NamespacedName? {
+        self.strictPorts.isEmpty && self.permissivePorts.isEmpty ? self.deciding : self.selecting
     }
 
     /// Does that port of the workload refuse plaintext?
@@ -58,7 +62,7 @@ package struct EffectiveMutualTLS: Hashable, Sendable {
         match.destinationPorts = self.strictPorts.sorted()
         match.notDestinationPorts = self.permissivePorts.sorted()
         return AuthorizationPolicy(
-            id: NamespacedName(namespace: selecting.namespace, name: Self.portsPrefix + selecting.name),
+            id: NamespacedName(namespace: selecting.namespace, name: AuthorizationPolicy.portsPrefix + selecting.name),
             scope: .workloadSelector, action: .deny, rules: [.init(clauses: [.init(matches: [match])])])
     }
 
@@ -67,7 +71,8 @@ package struct EffectiveMutualTLS: Hashable, Sendable {
         var match = AuthorizationPolicy.Match()
         match.notPrincipals = [.presence]
         return AuthorizationPolicy(
-            id: NamespacedName(namespace: rootNamespace, name: Self.strictName), scope: .workloadSelector,
+            id: NamespacedName(namespace: rootNamespace, name: AuthorizationPolicy.strictName),
+            scope: .workloadSelector,
             action: .deny, rules: [.init(clauses: [.init(matches: [match])])])
     }
 }

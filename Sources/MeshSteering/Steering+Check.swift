@@ -17,12 +17,14 @@ package struct MissingProgram: Hashable, Sendable {
 extension Steering {
     /// Asks the kernel which programs run for each enrolled cgroup, those attached further up included, and compares. A
     /// cgroup that is gone misses nothing.
-    package func missingPrograms() -> [MissingProgram] {
+    ///
+    /// - Parameter only: the key of the one workload to ask about; nil: all.
+    package func missingPrograms(of only: UInt32? = nil) -> [MissingProgram] {
         let (enrolled, ids) = self.state.withLock { state in
             (state.enrolled, self.programs.compactMapValues { try? BPF.info(ofProgram: $0.raw).id })
         }
         var missing: [MissingProgram] = []
-        for (key, entry) in enrolled {
+        for (key, entry) in enrolled where only == nil || only == key {
             guard let directory = try? FileDescriptor(path: entry.cgroup.path),
                 (try? Cgroup(path: entry.cgroup.path))?.id == entry.cgroup.id
             else { continue }

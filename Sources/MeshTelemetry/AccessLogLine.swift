@@ -28,6 +28,11 @@ package enum AccessLogLine {
         line.add("duration_ms", Self.milliseconds(record.duration), isNumber: true)
         line.add("reason", record.reason?.rawValue)
         line.add("policy", record.policy?.description)
+        line.add("policy_rule", record.policyRule.map(String.init), isNumber: true)
+        line.add("policy_reason", record.policyReason?.word)
+        let changes = record.dryRunChanges
+        line.add("dry_run_denied", changes.filter { !$0.wouldAllow }.map(\.policy.description))
+        line.add("dry_run_allowed", changes.filter(\.wouldAllow).map(\.policy.description))
         line.add("detail", record.detail)
         line.add("traceparent", record.trace?.description)
         return line.finished
@@ -69,6 +74,17 @@ private struct JSONLine {
         guard let value else { return }
         self.text += self.text == "{" ? "\"\(key)\":" : ",\"\(key)\":"
         if isNumber { self.text += value } else { self.quote(value) }
+    }
+
+    /// A list of strings; nothing when it is empty.
+    mutating func add(_ key: String, _ values: [String]) {
+        if values.isEmpty { return }
+        self.add(key, "[", isNumber: true)
+        for (index, value) in values.enumerated() {
+            if index > 0 { self.text += "," }
+            self.quote(value)
+        }
+        self.text += "]"
     }
 
     mutating func add(_ key: String, _ value: UInt64) { self.add(key, String(value), isNumber: true) }

@@ -70,7 +70,7 @@ extension TwoNodes {
         @Test("an AuthorizationPolicy decides at the destination", arguments: Self.rules)
         func rule(_ rule: Rule) throws {
             let policy = Self.policy(action: rule.action, rules: rule.rules)
-            try self.with(policy) {
+            try TwoNodes.with(policy) {
                 try self.expect("alice", "far", allowed: rule.alice)
                 try self.expect("bob", "far", allowed: rule.bob)
                 // It selects one workload only.
@@ -82,7 +82,7 @@ extension TwoNodes {
         func denyWins() throws {
             let allow = Self.policy(name: "allow", action: "ALLOW", rules: "[{}]")
             let deny = Self.policy(name: "deny", action: "DENY", rules: Rule.source("namespaces", "shop"))
-            try self.with("\(allow)\n---\n\(deny)") {
+            try TwoNodes.with("\(allow)\n---\n\(deny)") {
                 try self.expect("alice", "far", allowed: false)
                 try self.expect("bob", "far", allowed: true)
             }
@@ -91,13 +91,13 @@ extension TwoNodes {
         @Test("a policy without selector holds for its namespace, one in the root namespace for the mesh")
         func scopes() throws {
             let namespace = Self.policy(action: "DENY", rules: "[{}]", selector: nil)
-            try self.with(namespace) {
+            try TwoNodes.with(namespace) {
                 try self.expect("alice", "far", allowed: false)
                 try self.expect("alice", "near", allowed: false)
             }
             let mesh = Self.policy(
                 namespace: "nodemesh-system", action: "DENY", rules: Rule.source("namespaces", "other"), selector: nil)
-            try self.with(mesh) {
+            try TwoNodes.with(mesh) {
                 try self.expect("bob", "far", allowed: false)
                 try self.expect("alice", "far", allowed: true)
             }
@@ -106,7 +106,7 @@ extension TwoNodes {
         @Test("a denied connection says which policy, at both ends and in explain")
         func reason() throws {
             let policy = Self.policy(name: "no-shop", action: "DENY", rules: Rule.source("namespaces", "shop"))
-            try self.with(policy) {
+            try TwoNodes.with(policy) {
                 try self.expect("alice", "far", allowed: false)
                 for node in ["n1", "n2"] {
                     let entry = try eventually(
@@ -129,7 +129,7 @@ extension TwoNodes {
         func permissive() throws {
             try self.expect("outsider", "far", allowed: true)
             let anybodyKnown = Self.policy(action: "ALLOW", rules: Rule.source("principals", "*"))
-            try self.with(anybodyKnown) {
+            try TwoNodes.with(anybodyKnown) {
                 try self.expect("outsider", "far", allowed: false)
                 try self.expect("alice", "far", allowed: true)
             }
@@ -143,7 +143,7 @@ extension TwoNodes {
                 metadata: {name: default, namespace: \(namespace)}
                 spec: {mtls: {mode: STRICT}}
                 """
-            try self.with(policy) {
+            try TwoNodes.with(policy) {
                 try self.expect("outsider", "far", allowed: false)
                 try self.expect("outsider", "near", allowed: false)
                 try self.expect("alice", "far", allowed: true)
@@ -164,7 +164,7 @@ extension TwoNodes {
                   mtls: {mode: PERMISSIVE}
                   portLevelMtls: {7006: {mode: STRICT}}
                 """
-            try self.with(policy) {
+            try TwoNodes.with(policy) {
                 try self.expect("outsider", "far", allowed: false)
                 try self.expect("outsider", "near", allowed: true)
                 let other = try self.lab.peer("outsider", "talk", Server.far.address, "7000", "in clear")
@@ -189,7 +189,7 @@ extension TwoNodes {
 
         // Helpers
 
-        private static func policy(
+        static func policy(
             name: String = "test", namespace: String = "shop", action: String, rules: String,
             selector: String? = "{matchLabels: {app: far}}"
         ) -> String {
@@ -202,39 +202,6 @@ extension TwoNodes {
               action: \(action)
               rules: \(rules)
             """
-        }
-
-        /// Applies policies, together with one on the workload `farther`: when that one is felt, the nodes have them all,
-        /// and a connection that is allowed is so under them and not before them.
-        private func with(_ documents: String, _ body: () throws -> Void) throws {
-            let all = "\(documents)\n---\n\(Self.sentinel)"
-            try self.lab.apply(all)
-            do {
-                try self.awaitSentinel(felt: true)
-                try body()
-            } catch {
-                try self.lab.delete(all)
-                throw error
-            }
-            try self.lab.delete(all)
-            try self.awaitSentinel(felt: false)
-        }
-
-        private static let sentinel = """
-            apiVersion: security.istio.io/v1
-            kind: AuthorizationPolicy
-            metadata: {name: sentinel, namespace: shop}
-            spec:
-              selector: {matchLabels: {app: farther}}
-              action: DENY
-              rules: [{to: [{operation: {ports: ["7001"]}}]}]
-            """
-
-        private func awaitSentinel(felt: Bool) throws {
-            _ = try eventually(
-                "the policies to be \(felt ? "there" : "gone")",
-                { try self.lab.peer("alice", "end", "10.201.2.3", "7001").lines.first ?? "nothing" }
-            ) { $0.hasPrefix("eof ") != felt }
         }
 
         /// Dials until the outcome is the expected one, since a policy takes a moment to reach the nodes.

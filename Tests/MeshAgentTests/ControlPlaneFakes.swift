@@ -169,6 +169,8 @@ final class FakeControlPlane: ControlPlaneDialler, ControlPlaneSession {
         var heartbeats: [UInt64] = []
         var reports: [TrustReport] = []
         var needsRegistration = false
+        var decisionReports: [(report: DecisionLog.Report, run: UInt64)] = []
+        var losesReports = false
         var first: [[Request]] = []
         var replies: [Request] = []
         var responses: AsyncStream<Response>.Continuation?
@@ -231,6 +233,15 @@ final class FakeControlPlane: ControlPlaneDialler, ControlPlaneSession {
             defer { state.needsRegistration = false }
             return HeartbeatResult(needsRegistration: state.needsRegistration, heartbeatInterval: nil)
         }
+    }
+
+    func report(_ report: DecisionLog.Report, run: UInt64) async throws(ControlPlaneError) -> Duration? {
+        let isDown = self.state.withLock { state in
+            state.decisionReports.append((report, run))
+            return state.losesReports
+        }
+        if isDown { throw ControlPlaneError(.unreachable, "down") }
+        return .seconds(20)
     }
 
     func discover(first: [Request], handle: @escaping Handle) async throws(ControlPlaneError) {

@@ -59,6 +59,10 @@ private struct LoopbackControlPlane: Sendable {
         func heartbeat(
             request: Nodemesh_V1_HeartbeatRequest, context: ServerContext
         ) async throws -> Nodemesh_V1_HeartbeatResponse { .init() }
+
+        func reportConnections(
+            request: Nodemesh_V1_ReportConnectionsRequest, context: ServerContext
+        ) async throws -> Nodemesh_V1_ReportConnectionsResponse { .init() }
     }
 
     struct Certificates: Istio_V1_Auth_IstioCertificateService.SimpleServiceProtocol {

@@ -188,6 +188,57 @@ import Testing
         #expect(service.aliases == ["/240.240.1.0"])
     }
 
+    /// What an older node would do with a dry-run policy, or with the name of one, is to enforce it.
+    @Test func onlyWhoAsksForDryRunPoliciesHearsOfThem() throws {
+        func policy(_ name: String, _ selector: String) -> String {
+            """
+            ---
+            apiVersion: security.istio.io/v1
+            kind: AuthorizationPolicy
+            metadata: {name: \(name), namespace: shop, annotations: {istio.io/dry-run: "true"}}
+            spec: {action: DENY, rules: [{}]\(selector)}
+
+            """
+        }
+        let view = try self.project(policy("wide", "") + policy("narrow", ", selector: {matchLabels: {app: api}}"))
+        let resources = try view.discoveryResources()
+        #expect(resources[.authorization]?.map(\.name) == [Self.strict])
+        #expect(Set(resources[.dryRun]?.map(\.name) ?? []) == ["shop/narrow", "shop/wide"])
+        let api = try #require(view.workloads.first { $0.id.name == "api" })
+        #expect(api.policies.isEmpty)
+        #expect(api.dryRunPolicies.map(\.description) == ["shop/narrow"])
+        let payload = try #require(resources[.address]?.first { $0.name == "nodemesh/Workload/shop/api" }?.payload)
+        #expect(try Istio_Workload_Address(serializedBytes: payload).workload.authorizationPolicies.isEmpty)
+        // The node that asks evaluates both, and enforces neither.
+        let snapshot = MeshSnapshot(view, node: "n2")
+        let decision = snapshot.decide(
+            PolicyInput(
+                sourceIdentity: nil, sourceIP: IPAddress(ipv4: 1),
+                destination: SocketAddress(ip: try #require(api.addresses.first), port: 80)), for: api)
+        #expect(decision.isAllowed)
+        #expect(decision.dryRun.map(\.policy.name) == ["narrow", "wide"])
+        #expect(decision.dryRun.allSatisfy { !$0.wouldAllow })
+    }
+
+    @Test(
+        "which PeerAuthentication decides",
+        arguments: [
+            ("", nil), (Self.authentication("mesh", "nodemesh-system", "STRICT"), "nodemesh-system/mesh"),
+            (
+                Self.authentication("mesh", "nodemesh-system", "STRICT") + Self.authentication("own", "shop", "UNSET"),
+                "nodemesh-system/mesh"
+            ),
+            (
+                Self.authentication("own", "shop", "STRICT")
+                    + Self.authentication("api", "shop", "UNSET", app: "api", ports: "\"8080\": {mode: PERMISSIVE}"),
+                "shop/api"
+            ),
+        ] as [(String, String?)])
+    func theOriginOfMutualTLS(_ yaml: String, _ expected: String?) throws {
+        let view = try self.project(yaml)
+        #expect(view.workloads.first { $0.id.name == "api" }?.peerAuthentication?.description == expected)
+    }
+
     @Test func equalContentHasEqualVersions() throws {
         let yaml = .service("api") + "\n---\n" + .service("web")
         let workloads = [

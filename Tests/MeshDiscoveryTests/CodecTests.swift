@@ -12,7 +12,7 @@ struct CodecTests {
     static let resources: [MeshResource] = [
         .settings(Sample.settings), .node(Sample.node()), .policy(Sample.policy()),
         .policy(Sample.policy(scope: .global)), .policy(Sample.policy(scope: .workloadSelector)),
-        .workload(Sample.workload()), .service(Sample.service()),
+        .policy(Sample.policy(isDryRun: true)), .workload(Sample.workload()), .service(Sample.service()),
     ]
 
     @Test(arguments: Self.resources)
@@ -81,6 +81,10 @@ struct CodecTests {
             ("services", { $0.services["shop/other.example.org"] = .init() }),
             ("services", { $0.services[""] = .init() }),
             ("canonical_name", { $0.canonicalName = "a b" }),
+            (
+                "dry_run_policies[0]",
+                { $0.extensions = [try! .init(Nodemesh_V1_DryRunPolicies.with { $0.policies = ["nope"] })] }
+            ),
         ]
         for (field, body) in cases {
             var message = good

@@ -42,7 +42,7 @@ struct DeltaClientTests {
         let client = Client()
         let requests = client.connected()
         #expect(requests.map(\.typeURL) == ResourceType.allCases.map(\.typeURL))
-        #expect(requests.map(\.node.id) == ["n1", "", "", ""])
+        #expect(requests.map(\.node.id) == ["n1", "", "", "", ""])
         #expect(requests.allSatisfy { $0.resourceNamesSubscribe.isEmpty && $0.initialResourceVersions.isEmpty })
         #expect(!client.isConsistent)
     }
@@ -57,7 +57,7 @@ struct DeltaClientTests {
         #expect(!received.reply.hasErrorDetail)
         client.disconnected()
         #expect(client.state.workloads == [Sample.workload()])
-        let request = try #require(client.connected().last)
+        let request = try #require(client.connected().first { $0.typeURL == ResourceType.address.typeURL })
         #expect(
             request.initialResourceVersions
                 == ["nodemesh/Workload/shop/web-1": "v", "shop/web.shop.mesh.internal": "v"])
@@ -69,7 +69,7 @@ struct DeltaClientTests {
 
     @Test func `the state is whole when every type was told and none is half told`() throws {
         let client = self.connected()
-        for type in ResourceType.allCases {
+        for type in ResourceType.allCases where type.isRequired {
             #expect(!client.isConsistent)
             _ = try client.received(response(type, partial: type == .address))
         }
@@ -82,6 +82,32 @@ struct DeltaClientTests {
         client.disconnected()
         _ = client.connected()
         #expect(client.isConsistent)
+    }
+
+    @Test func `dry-run policies come without being waited for, and never in the place of enforced ones`() throws {
+        let client = self.connected()
+        // An older control plane never answers for them.
+        for type in ResourceType.allCases where type.isRequired { _ = try client.received(response(type)) }
+        #expect(client.isConsistent)
+        let nothing = try client.received(response(.dryRun))
+        #expect(!nothing.isChanged)
+        let dry = Sample.policy("dry", isDryRun: true)
+        let brought = try client.received(response(.dryRun, [try wire(.policy(dry))]))
+        #expect(brought.isChanged)
+        #expect(client.state.policies == [dry])
+        // Whatever the flag inside says: the type decides.
+        var message = Nodemesh_V1_DryRunPolicy.with { $0.policy = .init(Sample.policy("x")) }
+        var resource = try wire(.policy(Sample.policy("x", isDryRun: true)))
+        resource.resource.value = try message.serializedBytes()
+        _ = try client.received(response(.dryRun, [resource]))
+        #expect(client.state.policies.filter { !$0.isDryRun } == [])
+        // One that cannot be read is nothing to stand in for.
+        message.policy.extensions = [.init()]
+        message.policy.name = "y"
+        resource.name = "shop/y"
+        resource.resource.value = try message.serializedBytes()
+        #expect(try client.received(response(.dryRun, [resource])).refused.count == 1)
+        #expect(client.state.policies.count == 2)
     }
 
     @Test func `a bad resource is named, its previous version and the others stay`() throws {
@@ -206,7 +232,9 @@ struct DeltaClientTests {
                 _ = tables[type]?.replace(with: try resources.filter { $0.type == type }.map { try $0.encoded() })
             }
         }
-        let all = CodecTests.resources.filter { $0.type != .authorization } + [.policy(Sample.policy())]
+        let all =
+            CodecTests.resources.filter { $0.type != .authorization && $0.type != .dryRun }
+            + [.policy(Sample.policy())]
         try set(all + (0..<20).map { .workload(Sample.workload("w\($0)")) })
         for request in client.connected() { _ = try server.received(request) }
         try run()
@@ -222,5 +250,30 @@ struct DeltaClientTests {
         #expect(client.state.workloads == [Sample.workload()])
         #expect(client.state.policies == [Sample.policy()])
         #expect(client.isConsistent)
+    }
+}
+
+struct DeltaClientKeepingOfDryRunsTests {
+    /// Another control plane sends dry-run policies with the others; they come back as what they were.
+    @Test func `what is kept of dry-run policies is taken back`() throws {
+        var client = DeltaClient(node: "n1", trustDomain: "mesh.internal")
+        _ = client.connected()
+        _ = try client.received(response(.mesh, [try wire(.settings(Sample.settings))]))
+        for type in [ResourceType.node, .address] { _ = try client.received(response(type)) }
+        var foreign = try wire(.policy(Sample.policy("foreign")))
+        foreign.resource.value = try Istio_Security_Authorization(Sample.policy("foreign", isDryRun: true))
+            .serializedBytes()
+        _ = try client.received(response(.authorization, [foreign]))
+        // An older control plane's view has no dry-run policies at all.
+        for hasOwn in [false, true] {
+            if hasOwn {
+                _ = try client.received(response(.dryRun, [try wire(.policy(Sample.policy("own", isDryRun: true)))]))
+            }
+            var next = DeltaClient(node: "n1", trustDomain: "mesh.internal")
+            let refused = try next.restore(try client.kept(), revision: 0)
+            #expect(refused == [])
+            #expect(Set(next.state.policies) == Set(client.state.policies))
+            #expect(next.isConsistent)
+        }
     }
 }

@@ -44,6 +44,27 @@ struct DeltaServerStreamTests {
         #expect(stream.next(from: tables) == nil)
     }
 
+    @Test func `dry-run policies go only to who asks for them`() throws {
+        var tables = Sample.tables(authorization: [Sample.plain("p")])
+        _ = tables[.dryRun]?.replace(with: [Sample.plain("dry")])
+        let older = ServerStream()
+        for type in ResourceType.allCases where type.isRequired { _ = try older.received(.subscribe(type)) }
+        var sent: [String] = []
+        while let response = older.next(from: tables) {
+            sent += response.resources.map(\.name)
+            _ = try older.received(.answer(response))
+        }
+        #expect(sent == ["p"])
+        let newer = ServerStream()
+        for type in ResourceType.allCases { _ = try newer.received(.subscribe(type)) }
+        sent = []
+        while let response = newer.next(from: tables) {
+            sent += response.resources.map(\.name)
+            _ = try newer.received(.answer(response))
+        }
+        #expect(sent == ["p", "dry"])
+    }
+
     @Test func `policies come before workloads and go after them`() throws {
         let stream = ServerStream()
         var tables = Sample.tables([Sample.plain("w")], authorization: [Sample.plain("p")])

@@ -28,7 +28,9 @@ enum Sample {
                 NamespacedName(namespace: "shop", name: "web"): [PortMapping(servicePort: 80, targetPort: 8080)],
                 NamespacedName(namespace: "shop", name: "api"): [],
             ],
-            policies: [NamespacedName(namespace: "shop", name: "p")], canonicalName: "web")
+            policies: [NamespacedName(namespace: "shop", name: "p")],
+            dryRunPolicies: [NamespacedName(namespace: "shop", name: "dry")],
+            peerAuthentication: NamespacedName(namespace: "shop", name: "strict"), canonicalName: "web")
     }
 
     static func service(_ name: String = "web") -> Service {
@@ -37,7 +39,9 @@ enum Sample {
             ports: [PortMapping(servicePort: 80, targetPort: 8080)])
     }
 
-    static func policy(_ name: String = "p", scope: AuthorizationPolicy.Scope = .namespace) -> AuthorizationPolicy {
+    static func policy(
+        _ name: String = "p", scope: AuthorizationPolicy.Scope = .namespace, isDryRun: Bool = false
+    ) -> AuthorizationPolicy {
         var match = AuthorizationPolicy.Match()
         match.namespaces = [.exact("a"), .prefix("b"), .suffix("c"), .presence]
         match.notNamespaces = [.exact("d")]
@@ -53,7 +57,7 @@ enum Sample {
         match.notServiceAccounts = [NamespacedName(namespace: "c", name: "d")]
         return AuthorizationPolicy(
             id: NamespacedName(namespace: "shop", name: name), scope: scope, action: .deny,
-            rules: [.init(clauses: [.init(matches: [match])]), .init(clauses: [])], isDryRun: true)
+            rules: [.init(clauses: [.init(matches: [match])]), .init(clauses: [])], isDryRun: isDryRun)
     }
 
     static func plain(_ name: String, _ text: String = "") -> DiscoveryResource {

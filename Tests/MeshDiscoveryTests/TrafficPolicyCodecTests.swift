@@ -65,6 +65,8 @@ struct TrafficPolicyCodecTests {
         var workload = Sample.workload()
         workload.capacity = 1
         workload.ports = []
+        workload.dryRunPolicies = []
+        workload.peerAuthentication = nil
         let message = try Istio_Workload_Workload(workload, meshTrustDomain: workload.trustDomain)
         #expect(!message.hasLocality && !message.hasCapacity && message.extensions.isEmpty && message.trustDomain == "")
     }

@@ -38,6 +38,55 @@ import Testing
         #expect(try self.parse(line).count == 21)
     }
 
+    @Test func dryRunsThatWouldChangeTheAnswerAreNamed() throws {
+        let policies = ["a", "b", "c"].map { NamespacedName(namespace: "shop", name: $0) }
+        func outcome(_ index: Int, _ wouldAllow: Bool) -> PolicyDecision.DryRun {
+            .init(policy: policies[index], action: .deny, rule: 0, wouldAllow: wouldAllow)
+        }
+        let allowed = try self.parse(
+            AccessLogLine.text(
+                try record(1) {
+                    $0.note(
+                        .init(
+                            isAllowed: true, policy: policies[0], rule: 2, reason: .matchedAllow,
+                            dryRun: [outcome(0, false), outcome(1, true), outcome(2, false)]))
+                }))
+        #expect(allowed["dry_run_denied"] as? [String] == ["shop/a", "shop/c"])
+        #expect(allowed["dry_run_allowed"] == nil)
+        #expect(allowed["policy_rule"] as? Int == 2)
+        #expect(allowed["policy_reason"] as? String == "matched_allow")
+        let denied = try self.parse(
+            AccessLogLine.text(
+                try record(1) {
+                    $0.note(
+                        .init(
+                            isAllowed: false, reason: .noAllowMatched,
+                            dryRun: [outcome(0, false), outcome(1, true)]))
+                }))
+        #expect(denied["dry_run_allowed"] as? [String] == ["shop/b"])
+        #expect(denied["dry_run_denied"] == nil)
+    }
+
+    @Test func dryRunsAreCountedByWhatTheyWouldChange() throws {
+        let registry = MetricsRegistry()
+        let metrics = DryRunMetrics(registry: registry)
+        let policy = NamespacedName(namespace: "shop", name: "p")
+        for (isAllowed, wouldAllow) in [(true, true), (true, false), (true, false), (false, true)] {
+            metrics.count(
+                try record(1) {
+                    $0.note(
+                        .init(
+                            isAllowed: isAllowed, reason: isAllowed ? .noPolicies : .matchedDeny,
+                            dryRun: [.init(policy: policy, action: .deny, rule: nil, wouldAllow: wouldAllow)]))
+                })
+        }
+        metrics.count(try record(2))
+        let text = registry.render()
+        for (result, count) in [("unchanged", 1), ("would_deny", 2), ("would_allow", 1)] {
+            #expect(text.contains("nodemesh_policy_dry_run_total{policy=\"shop/p\",result=\"\(result)\"} \(count)\n"))
+        }
+    }
+
     @Test func whatIsNotKnownIsLeftOut() throws {
         let line = AccessLogLine.text(
             ConnectionRecord(

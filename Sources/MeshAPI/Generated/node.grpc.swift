@@ -61,11 +61,25 @@ package enum Nodemesh_V1_NodeService: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "ReportConnections" metadata.
+        package enum ReportConnections: Sendable {
+            /// Request type for "ReportConnections".
+            package typealias Input = Nodemesh_V1_ReportConnectionsRequest
+            /// Response type for "ReportConnections".
+            package typealias Output = Nodemesh_V1_ReportConnectionsResponse
+            /// Descriptor for "ReportConnections".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "nodemesh.v1.NodeService"),
+                method: "ReportConnections",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "nodemesh.v1.NodeService" service.
         package static let descriptors: [GRPCCore.MethodDescriptor] = [
             Join.descriptor,
             SyncWorkloads.descriptor,
-            Heartbeat.descriptor
+            Heartbeat.descriptor,
+            ReportConnections.descriptor
         ]
     }
 }
@@ -149,6 +163,24 @@ extension Nodemesh_V1_NodeService {
             request: GRPCCore.StreamingServerRequest<Nodemesh_V1_HeartbeatRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Nodemesh_V1_HeartbeatResponse>
+
+        /// Handle the "ReportConnections" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Adds to what the control plane knows of recent connections.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Nodemesh_V1_ReportConnectionsRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Nodemesh_V1_ReportConnectionsResponse` messages.
+        func reportConnections(
+            request: GRPCCore.StreamingServerRequest<Nodemesh_V1_ReportConnectionsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Nodemesh_V1_ReportConnectionsResponse>
     }
 
     /// Service protocol for the "nodemesh.v1.NodeService" service.
@@ -216,6 +248,24 @@ extension Nodemesh_V1_NodeService {
             request: GRPCCore.ServerRequest<Nodemesh_V1_HeartbeatRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Nodemesh_V1_HeartbeatResponse>
+
+        /// Handle the "ReportConnections" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Adds to what the control plane knows of recent connections.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Nodemesh_V1_ReportConnectionsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Nodemesh_V1_ReportConnectionsResponse` message.
+        func reportConnections(
+            request: GRPCCore.ServerRequest<Nodemesh_V1_ReportConnectionsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Nodemesh_V1_ReportConnectionsResponse>
     }
 
     /// Simple service protocol for the "nodemesh.v1.NodeService" service.
@@ -281,6 +331,24 @@ extension Nodemesh_V1_NodeService {
             request: Nodemesh_V1_HeartbeatRequest,
             context: GRPCCore.ServerContext
         ) async throws -> Nodemesh_V1_HeartbeatResponse
+
+        /// Handle the "ReportConnections" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Adds to what the control plane knows of recent connections.
+        ///
+        /// - Parameters:
+        ///   - request: A `Nodemesh_V1_ReportConnectionsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Nodemesh_V1_ReportConnectionsResponse` to respond with.
+        func reportConnections(
+            request: Nodemesh_V1_ReportConnectionsRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Nodemesh_V1_ReportConnectionsResponse
     }
 }
 
@@ -316,6 +384,17 @@ extension Nodemesh_V1_NodeService.StreamingServiceProtocol {
             serializer: GRPCProtobuf.ProtobufSerializer<Nodemesh_V1_HeartbeatResponse>(),
             handler: { request, context in
                 try await self.heartbeat(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Nodemesh_V1_NodeService.Method.ReportConnections.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Nodemesh_V1_ReportConnectionsRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Nodemesh_V1_ReportConnectionsResponse>(),
+            handler: { request, context in
+                try await self.reportConnections(
                     request: request,
                     context: context
                 )
@@ -359,6 +438,17 @@ extension Nodemesh_V1_NodeService.ServiceProtocol {
         )
         return GRPCCore.StreamingServerResponse(single: response)
     }
+
+    package func reportConnections(
+        request: GRPCCore.StreamingServerRequest<Nodemesh_V1_ReportConnectionsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Nodemesh_V1_ReportConnectionsResponse> {
+        let response = try await self.reportConnections(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
 }
 
 // Default implementation of methods from 'ServiceProtocol'.
@@ -396,6 +486,19 @@ extension Nodemesh_V1_NodeService.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Nodemesh_V1_HeartbeatResponse> {
         return GRPCCore.ServerResponse<Nodemesh_V1_HeartbeatResponse>(
             message: try await self.heartbeat(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func reportConnections(
+        request: GRPCCore.ServerRequest<Nodemesh_V1_ReportConnectionsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Nodemesh_V1_ReportConnectionsResponse> {
+        return GRPCCore.ServerResponse<Nodemesh_V1_ReportConnectionsResponse>(
+            message: try await self.reportConnections(
                 request: request.message,
                 context: context
             ),
@@ -484,6 +587,29 @@ extension Nodemesh_V1_NodeService {
             deserializer: some GRPCCore.MessageDeserializer<Nodemesh_V1_HeartbeatResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Nodemesh_V1_HeartbeatResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ReportConnections" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Adds to what the control plane knows of recent connections.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Nodemesh_V1_ReportConnectionsRequest` message.
+        ///   - serializer: A serializer for `Nodemesh_V1_ReportConnectionsRequest` messages.
+        ///   - deserializer: A deserializer for `Nodemesh_V1_ReportConnectionsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func reportConnections<Result>(
+            request: GRPCCore.ClientRequest<Nodemesh_V1_ReportConnectionsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Nodemesh_V1_ReportConnectionsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Nodemesh_V1_ReportConnectionsResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Nodemesh_V1_ReportConnectionsResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -608,6 +734,40 @@ extension Nodemesh_V1_NodeService {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "ReportConnections" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Adds to what the control plane knows of recent connections.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Nodemesh_V1_ReportConnectionsRequest` message.
+        ///   - serializer: A serializer for `Nodemesh_V1_ReportConnectionsRequest` messages.
+        ///   - deserializer: A deserializer for `Nodemesh_V1_ReportConnectionsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func reportConnections<Result>(
+            request: GRPCCore.ClientRequest<Nodemesh_V1_ReportConnectionsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Nodemesh_V1_ReportConnectionsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Nodemesh_V1_ReportConnectionsResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Nodemesh_V1_ReportConnectionsResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Nodemesh_V1_NodeService.Method.ReportConnections.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -696,6 +856,35 @@ extension Nodemesh_V1_NodeService.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Nodemesh_V1_HeartbeatRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Nodemesh_V1_HeartbeatResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ReportConnections" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Adds to what the control plane knows of recent connections.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Nodemesh_V1_ReportConnectionsRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func reportConnections<Result>(
+        request: GRPCCore.ClientRequest<Nodemesh_V1_ReportConnectionsRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Nodemesh_V1_ReportConnectionsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.reportConnections(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Nodemesh_V1_ReportConnectionsRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Nodemesh_V1_ReportConnectionsResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -798,6 +987,39 @@ extension Nodemesh_V1_NodeService.ClientProtocol {
             metadata: metadata
         )
         return try await self.heartbeat(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ReportConnections" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Adds to what the control plane knows of recent connections.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func reportConnections<Result>(
+        _ message: Nodemesh_V1_ReportConnectionsRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Nodemesh_V1_ReportConnectionsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Nodemesh_V1_ReportConnectionsRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.reportConnections(
             request: request,
             options: options,
             onResponse: handleResponse

@@ -182,6 +182,129 @@ package nonisolated struct Nodemesh_V1_HeartbeatResponse: Sendable {
   package init() {}
 }
 
+package nonisolated struct Nodemesh_V1_ReportConnectionsRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Which run of the daemon reports; with the sequence it tells a report that arrives twice.
+  package var run: UInt64 = 0
+
+  /// Grows with every report of a run, from 1 on.
+  package var sequence: UInt64 = 0
+
+  package var connections: [Nodemesh_V1_RecentConnections] = []
+
+  /// Connections since the last report that there was no room for.
+  package var dropped: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// Connections about which policies of this node decided, alike in all that is said of them here.
+package nonisolated struct Nodemesh_V1_RecentConnections: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// SPIFFE ID; empty: plaintext from outside the mesh.
+  package var sourceIdentity: String = String()
+
+  /// Empty where it is not known.
+  package var sourceNamespace: String = String()
+
+  package var sourceName: String = String()
+
+  package var sourceAddress: Data = Data()
+
+  package var destinationNamespace: String = String()
+
+  package var destinationName: String = String()
+
+  package var destinationAddress: Data = Data()
+
+  package var port: UInt32 = 0
+
+  package var denied: Bool = false
+
+  package var count: UInt64 = 0
+
+  /// Seconds before this report, so that the clocks need not agree.
+  package var firstAgeSeconds: UInt32 = 0
+
+  package var lastAgeSeconds: UInt32 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Nodemesh_V1_ReportConnectionsResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Seconds until the next report; 0: the node's own choice.
+  package var intervalSeconds: UInt32 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// Discovery type: a policy that is evaluated, counted and logged, never enforced. It has a type of its own, so that only
+/// who asks for it, and so knows what it means, ever gets one. Resource name: namespace/name.
+package nonisolated struct Nodemesh_V1_DryRunPolicy: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var policy: Istio_Security_Authorization {
+    get {_policy ?? Istio_Security_Authorization()}
+    set {_policy = newValue}
+  }
+  /// Returns true if `policy` has been explicitly set.
+  package var hasPolicy: Bool {self._policy != nil}
+  /// Clears the value of `policy`. Subsequent reads from it will return its default value.
+  package mutating func clearPolicy() {self._policy = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _policy: Istio_Security_Authorization? = nil
+}
+
+/// Extension of istio.workload.Workload: the dry-run policies that select it by label, as namespace/name. An unknown one
+/// has no effect.
+package nonisolated struct Nodemesh_V1_DryRunPolicies: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var policies: [String] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// Extension of istio.workload.Workload: the PeerAuthentication, as namespace/name, that says whether it accepts
+/// plaintext. The policy it became decides; this is for people.
+package nonisolated struct Nodemesh_V1_PeerAuthenticationOrigin: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 /// Discovery type: a node's tunnel end point. Resource name: the node's name.
 package nonisolated struct Nodemesh_V1_Node: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -736,6 +859,260 @@ nonisolated extension Nodemesh_V1_HeartbeatResponse: SwiftProtobuf.Message, Swif
   package static func ==(lhs: Nodemesh_V1_HeartbeatResponse, rhs: Nodemesh_V1_HeartbeatResponse) -> Bool {
     if lhs.resync != rhs.resync {return false}
     if lhs.heartbeatIntervalSeconds != rhs.heartbeatIntervalSeconds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Nodemesh_V1_ReportConnectionsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ReportConnectionsRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}run\0\u{1}sequence\0\u{1}connections\0\u{1}dropped\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.run) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.sequence) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.connections) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.dropped) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.run != 0 {
+      try visitor.visitSingularUInt64Field(value: self.run, fieldNumber: 1)
+    }
+    if self.sequence != 0 {
+      try visitor.visitSingularUInt64Field(value: self.sequence, fieldNumber: 2)
+    }
+    if !self.connections.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.connections, fieldNumber: 3)
+    }
+    if self.dropped != 0 {
+      try visitor.visitSingularUInt64Field(value: self.dropped, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Nodemesh_V1_ReportConnectionsRequest, rhs: Nodemesh_V1_ReportConnectionsRequest) -> Bool {
+    if lhs.run != rhs.run {return false}
+    if lhs.sequence != rhs.sequence {return false}
+    if lhs.connections != rhs.connections {return false}
+    if lhs.dropped != rhs.dropped {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Nodemesh_V1_RecentConnections: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RecentConnections"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}source_identity\0\u{3}source_namespace\0\u{3}source_name\0\u{3}source_address\0\u{3}destination_namespace\0\u{3}destination_name\0\u{3}destination_address\0\u{1}port\0\u{1}denied\0\u{1}count\0\u{3}first_age_seconds\0\u{3}last_age_seconds\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.sourceIdentity) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.sourceNamespace) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.sourceName) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.sourceAddress) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.destinationNamespace) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.destinationName) }()
+      case 7: try { try decoder.decodeSingularBytesField(value: &self.destinationAddress) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.port) }()
+      case 9: try { try decoder.decodeSingularBoolField(value: &self.denied) }()
+      case 10: try { try decoder.decodeSingularUInt64Field(value: &self.count) }()
+      case 11: try { try decoder.decodeSingularUInt32Field(value: &self.firstAgeSeconds) }()
+      case 12: try { try decoder.decodeSingularUInt32Field(value: &self.lastAgeSeconds) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.sourceIdentity.isEmpty {
+      try visitor.visitSingularStringField(value: self.sourceIdentity, fieldNumber: 1)
+    }
+    if !self.sourceNamespace.isEmpty {
+      try visitor.visitSingularStringField(value: self.sourceNamespace, fieldNumber: 2)
+    }
+    if !self.sourceName.isEmpty {
+      try visitor.visitSingularStringField(value: self.sourceName, fieldNumber: 3)
+    }
+    if !self.sourceAddress.isEmpty {
+      try visitor.visitSingularBytesField(value: self.sourceAddress, fieldNumber: 4)
+    }
+    if !self.destinationNamespace.isEmpty {
+      try visitor.visitSingularStringField(value: self.destinationNamespace, fieldNumber: 5)
+    }
+    if !self.destinationName.isEmpty {
+      try visitor.visitSingularStringField(value: self.destinationName, fieldNumber: 6)
+    }
+    if !self.destinationAddress.isEmpty {
+      try visitor.visitSingularBytesField(value: self.destinationAddress, fieldNumber: 7)
+    }
+    if self.port != 0 {
+      try visitor.visitSingularUInt32Field(value: self.port, fieldNumber: 8)
+    }
+    if self.denied != false {
+      try visitor.visitSingularBoolField(value: self.denied, fieldNumber: 9)
+    }
+    if self.count != 0 {
+      try visitor.visitSingularUInt64Field(value: self.count, fieldNumber: 10)
+    }
+    if self.firstAgeSeconds != 0 {
+      try visitor.visitSingularUInt32Field(value: self.firstAgeSeconds, fieldNumber: 11)
+    }
+    if self.lastAgeSeconds != 0 {
+      try visitor.visitSingularUInt32Field(value: self.lastAgeSeconds, fieldNumber: 12)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Nodemesh_V1_RecentConnections, rhs: Nodemesh_V1_RecentConnections) -> Bool {
+    if lhs.sourceIdentity != rhs.sourceIdentity {return false}
+    if lhs.sourceNamespace != rhs.sourceNamespace {return false}
+    if lhs.sourceName != rhs.sourceName {return false}
+    if lhs.sourceAddress != rhs.sourceAddress {return false}
+    if lhs.destinationNamespace != rhs.destinationNamespace {return false}
+    if lhs.destinationName != rhs.destinationName {return false}
+    if lhs.destinationAddress != rhs.destinationAddress {return false}
+    if lhs.port != rhs.port {return false}
+    if lhs.denied != rhs.denied {return false}
+    if lhs.count != rhs.count {return false}
+    if lhs.firstAgeSeconds != rhs.firstAgeSeconds {return false}
+    if lhs.lastAgeSeconds != rhs.lastAgeSeconds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Nodemesh_V1_ReportConnectionsResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ReportConnectionsResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}interval_seconds\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.intervalSeconds) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.intervalSeconds != 0 {
+      try visitor.visitSingularUInt32Field(value: self.intervalSeconds, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Nodemesh_V1_ReportConnectionsResponse, rhs: Nodemesh_V1_ReportConnectionsResponse) -> Bool {
+    if lhs.intervalSeconds != rhs.intervalSeconds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Nodemesh_V1_DryRunPolicy: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".DryRunPolicy"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}policy\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._policy) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._policy {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Nodemesh_V1_DryRunPolicy, rhs: Nodemesh_V1_DryRunPolicy) -> Bool {
+    if lhs._policy != rhs._policy {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Nodemesh_V1_DryRunPolicies: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".DryRunPolicies"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}policies\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.policies) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.policies.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.policies, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Nodemesh_V1_DryRunPolicies, rhs: Nodemesh_V1_DryRunPolicies) -> Bool {
+    if lhs.policies != rhs.policies {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Nodemesh_V1_PeerAuthenticationOrigin: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PeerAuthenticationOrigin"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Nodemesh_V1_PeerAuthenticationOrigin, rhs: Nodemesh_V1_PeerAuthenticationOrigin) -> Bool {
+    if lhs.name != rhs.name {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MeshAdminAPI
+import MeshExplain
 import MeshModel
 
 /// What the admin API shows and changes.
@@ -24,8 +25,7 @@ package protocol AdminBackend: Sendable {
     func connections() async -> [ConnectionSummary]
     func services() async -> [ServiceSummary]
     func certificates() async -> [CertificateSummary]
-    /// - Throws: ``ErrorResponse`` when the source or the destination cannot be understood.
-    func explain(source: String, destination: String) async throws(ErrorResponse) -> Explanation
+    func explain(source: String, destination: String) async throws(ExplainError) -> Explanation
     /// What is in force, secrets redacted.
     func configuration() -> ConfigurationSummary
 }

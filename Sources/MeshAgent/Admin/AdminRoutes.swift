@@ -4,6 +4,7 @@ import Foundation
 import HTTPTypes
 import Hummingbird
 import MeshAdminAPI
+import MeshExplain
 import MeshModel
 import NIOCore
 
@@ -46,8 +47,13 @@ package enum AdminRoutes {
             else {
                 throw APIError(.badRequest, "explain needs ?source=NAMESPACE/NAME&destination=HOST:PORT")
             }
-            return try Self.json(
-                await backend.explain(source: String(source), destination: String(destination)))
+            let answer: Explanation
+            do throws(ExplainError) {
+                answer = try await backend.explain(source: String(source), destination: String(destination))
+            } catch {
+                throw APIError(error.code == .notFound ? .notFound : .badRequest, error.message)
+            }
+            return try Self.json(answer)
         }
         return router
     }

@@ -105,21 +105,6 @@ struct Inventory: AdminBackend {
         [self.control.certificateSummary] + self.certificateManager.summaries(node: self.settings.node)
     }
 
-    func explain(source: String, destination: String) async throws(ErrorResponse) -> Explanation {
-        guard let snapshot = await self.views.snapshot else {
-            throw ErrorResponse(error: "this node has no view of the mesh yet: it waits for its control plane")
-        }
-        let owners = Dictionary(uniqueKeysWithValues: await self.owners().map { ($0.id, $0) })
-        let held = await self.views.heldCertificates
-        let planner = await self.direct.planner
-        let answer = try Explainer(
-            snapshot: snapshot, unknownDestination: self.settings.unknownDestination,
-            hasCertificate: { held.contains($0) }, isEnrolled: { owners[$0] != nil },
-            isExcluded: { owners[$0]?.excludes($1) ?? false }, ejections: self.proxy.ejections, planner: planner
-        ).explain(source: source, destination: destination)
-        return answer.judged(staleness: self.freshness.staleness, age: self.freshness.age)
-    }
-
     func configuration() -> ConfigurationSummary { self.reloader.live.summary }
 
     func events(follow: Bool) -> (history: [NodeEvent], subscription: EventHub.Subscription?)? {

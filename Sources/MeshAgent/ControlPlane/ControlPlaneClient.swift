@@ -77,6 +77,7 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
     private let clock: any AgentClock
     private let logger: Logger
     private let handlers: Handlers
+    private let decisions: DecisionLog?
     private let changed: Alarm
     private let freshness: ViewFreshness
     private let faults: StateFaults
@@ -91,7 +92,8 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
     ///   - rejoin: joins anew with a token, when the credentials are of no use any more; nil: there is no token.
     package init(
         credentials: NodeCredentials, store: NodeCredentialStore, dialler: any ControlPlaneDialler,
-        clock: any AgentClock = SystemClock(), logger: Logger, discovery: DeltaClient? = nil,
+        clock: any AgentClock = SystemClock(), decisions: DecisionLog? = nil, logger: Logger,
+        discovery: DeltaClient? = nil,
         freshness: ViewFreshness? = nil, faults: StateFaults? = nil,
         rejoin: (@Sendable () async throws -> NodeCredentials)? = nil, handlers: Handlers
     ) {
@@ -110,6 +112,7 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
         self.clock = clock
         self.logger = logger
         self.handlers = handlers
+        self.decisions = decisions
         self.changed = Alarm(clock: clock)
     }
 
@@ -248,6 +251,10 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
             group.addTask { try await self.keepRegistered(session) }
             group.addTask { try await self.renew(session) }
             group.addTask { try await self.expectAnswer() }
+            if let decisions = self.decisions {
+                let reporter = DecisionReporter(log: decisions, clock: self.clock, logger: self.logger)
+                group.addTask { await reporter.run(session) }
+            }
             defer { group.cancelAll() }
             try await group.next()
         }

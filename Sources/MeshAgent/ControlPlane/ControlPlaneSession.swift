@@ -112,6 +112,12 @@ package protocol ControlPlaneSession: CertificateSigner {
 
     func heartbeat(generation: UInt64, report: TrustReport) async throws(ControlPlaneError) -> HeartbeatResult
 
+    /// Adds to what the control plane knows of recent connections.
+    ///
+    /// - Parameter run: tells this run of the daemon from others.
+    /// - Returns: when the next report is wanted; nil: it did not say.
+    func report(_ report: DecisionLog.Report, run: UInt64) async throws(ControlPlaneError) -> Duration?
+
     /// Opens a discovery stream, sends `first`, gives each response to `handle` and sends what it returns. Ends when
     /// the stream does, normally or with an error.
     func discover(

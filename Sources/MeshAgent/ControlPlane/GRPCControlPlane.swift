@@ -6,6 +6,7 @@ import MeshAPI
 import MeshConfiguration
 import MeshDiscovery
 import MeshIdentity
+import MeshLinux
 import MeshModel
 import SwiftProtobuf
 
@@ -150,6 +151,16 @@ private struct GRPCSession: ControlPlaneSession {
                 }, options: Self.options(timeout: .seconds(10)))
             return HeartbeatResult(
                 needsRegistration: answer.resync, heartbeatInterval: Self.interval(answer.heartbeatIntervalSeconds))
+        }
+    }
+
+    func report(_ report: DecisionLog.Report, run: UInt64) async throws(ControlPlaneError) -> Duration? {
+        try await self.call {
+            let service = Nodemesh_V1_NodeService.Client(wrapping: self.client)
+            let answer = try await service.reportConnections(
+                .init(report, run: run, now: Int64(Clock.wall / 1_000_000_000)),
+                options: Self.options(timeout: .seconds(10)))
+            return Self.interval(answer.intervalSeconds)
         }
     }
 

@@ -95,7 +95,9 @@ extension LocalPath {
         record.destinationIdentity = record.destinationWorkload.flatMap { snapshot.workload($0)?.identity }
         record.service = snapshot.service(at: connection.dialled.ip)?.id
         if let source = record.source, let target = record.destinationWorkload {
-            record.policy = self.decide(connection.id, source: source, target: target)?.policy
+            if let decision = self.decide(connection.id, source: source, target: target) { record.note(decision) }
+            // The run in which it began has counted it.
+            if connection.openedAt < self.startedAt { record.policyReason = nil }
         }
         return record
     }

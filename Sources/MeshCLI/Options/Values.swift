@@ -21,6 +21,17 @@ package enum Values {
         return WorkloadID(namespace: try Self.label(id.namespace), name: try Self.label(id.name))
     }
 
+    /// A workload, or the address of somebody outside the mesh.
+    package static func client(_ text: String) throws -> String {
+        if IPAddress(text) != nil { return text }
+        do {
+            return try Self.workload(text).description
+        } catch {
+            throw ValidationError(
+                "'\(text)' is not a source: write NAMESPACE/NAME of a workload, such as default/web, or an IP address.")
+        }
+    }
+
     /// `KEY=VALUE`.
     package static func keyValue(_ text: String) throws -> Pair {
         let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -90,8 +101,8 @@ package enum Values {
     }
 
     /// Where a connection would go: `IP:PORT`, `[IPv6]:PORT` or `NAME:PORT`, the name completed as a host name of the
-    /// mesh seen from `namespace`.
-    package static func destination(_ text: String, from namespace: String) throws -> String {
+    /// mesh seen from `namespace`, if there is one.
+    package static func destination(_ text: String, from namespace: String?) throws -> String {
         if let address = SocketAddress(text) { return address.description }
         let problem = ValidationError(
             "'\(text)' is not a destination: write IP:PORT, [IPv6]:PORT or SERVICE[.NAMESPACE[.mesh.internal]]:PORT.")
@@ -103,7 +114,10 @@ package enum Values {
         guard labels.allSatisfy({ (try? Self.label($0)) != nil }), IPAddress(String(text[..<colon])) == nil,
             !(labels.count == 4 && labels.allSatisfy { Int($0) != nil })
         else { throw problem }
-        if labels.count == 1 { labels.append(namespace) }
+        if labels.count == 1 {
+            guard let namespace else { throw problem }
+            labels.append(namespace)
+        }
         if labels.count == 2 { labels += ["mesh", "internal"] }
         return "\(labels.joined(separator: ".")):\(port)"
     }

@@ -63,11 +63,15 @@ package struct MeshProjection: Sendable, Equatable {
             where service.resource.selects(labels: entry.labels, namespace: namespace) {
                 workload.services[service.resource.id] = service.resource.portMappings
             }
-            var names = ((selecting[namespace] ?? []) + (namespace == root ? [] : selecting[root] ?? [])).filter {
+            let selected = ((selecting[namespace] ?? []) + (namespace == root ? [] : selecting[root] ?? [])).filter {
                 $0.selects(labels: entry.labels, namespace: namespace, rootNamespace: root)
-            }.map(\.id)
+            }
+            // Named apart: a node that does not know a name of the first list denies everything.
+            var names = selected.filter { !$0.isDryRun }.map(\.id)
+            workload.dryRunPolicies = selected.filter(\.isDryRun).map(\.id).sorted()
             let mutualTLS = EffectiveMutualTLS(
                 labels: entry.labels, namespace: namespace, rootNamespace: root, resources: authentications)
+            workload.peerAuthentication = mutualTLS.origin
             if let policy = mutualTLS.policy(rootNamespace: root) {
                 names.append(policy.id)
                 if known.insert(policy.id).inserted { policies.append(policy) }

@@ -10,6 +10,7 @@ enum DiscoveryTypeName {
         case .node: "node"
         case .authorization: "authorization"
         case .address: "address"
+        case .dryRun: "dry_run"
         case nil: "unknown"
         }
     }

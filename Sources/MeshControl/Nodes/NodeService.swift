@@ -7,6 +7,7 @@ import MeshAPI
 import MeshIdentity
 import MeshModel
 import MeshStore
+import SwiftProtobuf
 
 /// Joining, registration and heartbeats.
 struct NodeService: Nodemesh_V1_NodeService.SimpleServiceProtocol {
@@ -16,8 +17,12 @@ struct NodeService: Nodemesh_V1_NodeService.SimpleServiceProtocol {
     let liveness: NodeLiveness
     let sessions: NodeSessions
     let publisher: MeshPublisher
+    let recent: RecentConnections
     let metrics: ControlMetrics
     let logger: Logger
+
+    /// Seconds between a node's reports of recent connections.
+    private static let reportInterval: UInt32 = 10
 
     /// Three may be lost before the node counts as dead.
     private var heartbeatInterval: UInt32 { UInt32(max(1, self.liveness.timeout.components.seconds / 3)) }
@@ -143,5 +148,21 @@ struct NodeService: Nodemesh_V1_NodeService.SimpleServiceProtocol {
         response.resync = record?.generation != request.generation
         response.heartbeatIntervalSeconds = self.heartbeatInterval
         return response
+    }
+
+    func reportConnections(
+        request: Nodemesh_V1_ReportConnectionsRequest, context: ServerContext
+    ) async throws -> Nodemesh_V1_ReportConnectionsResponse {
+        try self.report(request, of: try await self.authenticator.authenticate(context), now: Date())
+    }
+
+    func report(
+        _ request: Nodemesh_V1_ReportConnectionsRequest, of node: AuthenticatedNode, now: Date
+    ) throws(RPCError) -> Nodemesh_V1_ReportConnectionsResponse {
+        let now = Int64(now.timeIntervalSince1970)
+        self.recent.add(
+            try ReportReader.read(request, now: now), dropped: request.dropped, from: node.name, run: request.run,
+            sequence: request.sequence, now: now)
+        return .with { $0.intervalSeconds = Self.reportInterval }
     }
 }

@@ -93,7 +93,7 @@ extension OperatorAPI {
     /// The store answers, and what it holds can be published.
     package func checkHealth() async throws { _ = try await self.view() }
 
-    private func view() async throws -> MeshProjection {
+    func view() async throws -> MeshProjection {
         do {
             return try await self.publisher.view()
         } catch let error as StoreError {

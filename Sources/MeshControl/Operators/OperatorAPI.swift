@@ -18,6 +18,7 @@ package struct OperatorAPI: Sendable {
     let liveness: NodeLiveness
     let sessions: NodeSessions
     let discovery: DiscoveryServer
+    let recent: RecentConnections
     let authority: CertificateAuthority
     let settings: MeshSettings
     /// The first is what the join line names.
@@ -82,7 +83,7 @@ package struct OperatorAPI: Sendable {
         return records.map(\.json)
     }
 
-    private func decode(_ text: String) throws -> [ResourceDecoder.Located] {
+    func decode(_ text: String) throws -> [ResourceDecoder.Located] {
         switch ResourceDecoder.decodeLocated(text: text) {
         case .success(let located): return located
         case .failure(let invalid):
@@ -186,6 +187,7 @@ package struct OperatorAPI: Sendable {
         do { try await self.store.deleteNode(name) } catch { throw APIError(error) }
         self.liveness.forget(name)
         self.sessions.end(name)
+        self.recent.forget(name)
         self.publisher.changed()
         self.logger.notice("a node was deleted", metadata: ["node.id": "\(name)"])
     }

@@ -20,6 +20,8 @@ package enum OperatorRoutes {
         self.addResources(api, to: &routes)
         self.addViews(api, to: &routes)
         self.addTokens(api, to: &routes)
+        self.addPolicyTest(api, to: &routes)
+        self.addExplain(api, to: &routes)
         let router = Router()
         router.addMiddleware {
             RequestCounter(metrics: metrics)
@@ -130,13 +132,13 @@ package enum OperatorRoutes {
         }
     }
 
-    private static func text(_ request: Request) async throws -> String {
+    static func text(_ request: Request, limit: Int = Self.maximumBody) async throws -> String {
         let body: ByteBuffer
         do {
-            body = try await request.body.collect(upTo: Self.maximumBody)
+            body = try await request.body.collect(upTo: limit)
         } catch is NIOTooManyBytesError {
             throw APIError(
-                .contentTooLarge, "the body is larger than \(Self.maximumBody) bytes: send it in several calls")
+                .contentTooLarge, "the body is larger than \(limit) bytes: send it in several calls")
         }
         guard let text = String(validating: body.readableBytesView, as: UTF8.self) else {
             throw APIError(.badRequest, "the body is not UTF-8 text")

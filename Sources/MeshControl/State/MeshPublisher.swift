@@ -90,6 +90,19 @@ package actor MeshPublisher {
         }
     }
 
+    /// The mesh as it stands, and as it would with other resources. Nothing is stored or published.
+    func proposal(
+        _ change: @Sendable ([DecodedResource]) -> [DecodedResource]
+    ) async throws -> (present: MeshProjection, proposed: MeshProjection) {
+        let snapshot = try await self.store.snapshot()
+        let resources = try self.decode(snapshot.resources)
+        let alive = self.liveness.alive
+        return (
+            try MeshProjection(snapshot: snapshot, resources: resources, alive: alive, settings: self.settings),
+            try MeshProjection(snapshot: snapshot, resources: change(resources), alive: alive, settings: self.settings)
+        )
+    }
+
     private func decode(_ records: [ResourceRecord]) throws -> [DecodedResource] {
         var fresh: [ResourceKey: (version: Int64, resource: Resource)] = [:]
         fresh.reserveCapacity(records.count)

@@ -17,7 +17,7 @@ package enum MeshResource: Sendable, Hashable {
         switch self {
         case .settings: .mesh
         case .node: .node
-        case .policy: .authorization
+        case .policy(let policy): policy.isDryRun ? .dryRun : .authorization
         case .workload, .service: .address
         }
     }
@@ -48,14 +48,18 @@ package enum MeshResource: Sendable, Hashable {
 
     /// The wire form. Equal values give equal bytes.
     ///
-    /// - Parameter trustDomain: the mesh's own, which its workloads need not name.
-    package func encoded(trustDomain: String = "") throws -> DiscoveryResource {
+    /// - Parameters:
+    ///   - type: another control plane sends dry-run policies among the others; nil: ``type``.
+    ///   - trustDomain: the mesh's own, which its workloads need not name.
+    package func encoded(as type: ResourceType? = nil, trustDomain: String = "") throws -> DiscoveryResource {
         var options = BinaryEncodingOptions()
         options.useDeterministicOrdering = true
         let payload: Data =
             switch self {
             case .settings(let value): try Nodemesh_V1_Mesh(value).serializedBytes(options: options)
             case .node(let value): try Nodemesh_V1_Node(value).serializedBytes(options: options)
+            case .policy(let value) where (type ?? self.type) == .dryRun:
+                try Nodemesh_V1_DryRunPolicy.with { $0.policy = .init(value) }.serializedBytes(options: options)
             case .policy(let value): try Istio_Security_Authorization(value).serializedBytes(options: options)
             case .workload(let value):
                 try Istio_Workload_Address.with { $0.workload = try .init(value, meshTrustDomain: trustDomain) }
@@ -81,6 +85,10 @@ package enum MeshResource: Sendable, Hashable {
             case .node: resource = .node(try Node(try Nodemesh_V1_Node(serializedBytes: payload)))
             case .authorization:
                 resource = .policy(try AuthorizationPolicy(try Istio_Security_Authorization(serializedBytes: payload)))
+            case .dryRun:
+                var policy = try AuthorizationPolicy(try Nodemesh_V1_DryRunPolicy(serializedBytes: payload).policy)
+                policy.isDryRun = true
+                resource = .policy(policy)
             case .address:
                 let address = try Istio_Workload_Address(serializedBytes: payload)
                 switch address.type {

@@ -34,6 +34,15 @@ extension Istio_Workload_Workload {
             self.extensions.append(
                 try .init(Nodemesh_V1_WorkloadPorts.with { $0.ports = workload.ports.map(UInt32.init) }))
         }
+        if !workload.dryRunPolicies.isEmpty {
+            self.extensions.append(
+                try .init(
+                    Nodemesh_V1_DryRunPolicies.with { $0.policies = workload.dryRunPolicies.map(\.description) }))
+        }
+        if let origin = workload.peerAuthentication {
+            self.extensions.append(
+                try .init(Nodemesh_V1_PeerAuthenticationOrigin.with { $0.name = origin.description }))
+        }
         for (service, ports) in workload.services {
             self.services[ServiceKey.text(service)] = .with { $0.ports = ports.map(Istio_Workload_Port.init) }
         }
@@ -67,6 +76,13 @@ extension Workload {
             capacity: try Self.capacity(message),
             services: try Self.services(message.services),
             policies: try Field.list(message.authorizationPolicies, "authorization_policies", Self.policy),
+            dryRunPolicies: try Field.list(
+                try Istio_Workload_Extension.find(Nodemesh_V1_DryRunPolicies.self, in: message.extensions)?.policies
+                    ?? [], "dry_run_policies", Self.policy),
+            peerAuthentication:
+                try Istio_Workload_Extension
+                .find(Nodemesh_V1_PeerAuthenticationOrigin.self, in: message.extensions)
+                .flatMap { NamespacedName($0.name) },
             canonicalName: message.canonicalName.isEmpty
                 ? nil : try Field.name(message.canonicalName, "canonical_name"),
             locality: try Locality(message.locality),

@@ -15,6 +15,8 @@ struct AccessEntry: Decodable {
     /// What moved the bytes, where there is a choice.
     var engine: String?
     var policy: String?
+    var dryRunDenied: [String]?
+    var dryRunAllowed: [String]?
     var bytesSent: UInt64
     var bytesReceived: UInt64
     var reason: String?
@@ -31,6 +33,8 @@ struct AccessEntry: Decodable {
         case destinationWorkload = "dst.workload"
         case destinationNamespace = "dst.namespace"
         case destinationIdentity = "dst.identity"
+        case dryRunDenied = "dry_run_denied"
+        case dryRunAllowed = "dry_run_allowed"
         case bytesSent = "bytes_sent"
         case bytesReceived = "bytes_recv"
     }

@@ -86,7 +86,7 @@ struct Interleaving {
 
 /// A generator whose sequence follows from its state (Steele, Lea and Flood: Fast Splittable Pseudorandom Number
 /// Generators, 2014).
-private struct SplitMix64: RandomNumberGenerator {
+struct SplitMix64: RandomNumberGenerator {
     var state: UInt64
 
     mutating func next() -> UInt64 {
