@@ -106,13 +106,19 @@ let package = Package(
         .target(
             name: "MeshStore", dependencies: ["MeshModel", "MeshResources", grdb, log], swiftSettings: settings),
         .target(
-            name: "MeshTelemetry", dependencies: ["MeshModel", log], swiftSettings: settings),
+            name: "MeshTelemetry", dependencies: ["MeshModel", "MeshLinux", log], swiftSettings: settings),
+        .target(
+            name: "MeshTraces",
+            dependencies: [
+                "MeshModel", "MeshAPI", "MeshTelemetry", httpClient, protobuf, nio, nioHTTP1, nioTLS, lifecycle, log,
+            ],
+            swiftSettings: settings),
         .target(
             name: "MeshAgent",
             dependencies: [
                 "MeshModel", "MeshAPI", "MeshLinux", "MeshDNS", "MeshSteering", "MeshTunnel", "MeshProxy",
-                "MeshIdentity", "MeshDiscovery", "MeshTelemetry", "MeshAdminAPI", "MeshResources", "MeshConfiguration",
-                "MeshExplain", log, lifecycle, signals,
+                "MeshIdentity", "MeshDiscovery", "MeshTelemetry", "MeshTraces", "MeshAdminAPI", "MeshResources",
+                "MeshConfiguration", "MeshExplain", log, lifecycle, signals,
                 hummingbird, grpc, grpcTransport, grpcProtobuf, protobuf, nio, nioTLS, x509, yams,
             ],
             swiftSettings: settings),
@@ -173,7 +179,7 @@ let package = Package(
         .testTarget(
             name: "MeshAgentTests",
             dependencies: [
-                "MeshAgent", "MeshIdentity", "MeshDiscovery", "MeshAPI", "MeshModel", "MeshAdminAPI",
+                "MeshAgent", "MeshTelemetry", "MeshIdentity", "MeshDiscovery", "MeshAPI", "MeshModel", "MeshAdminAPI",
                 "MeshConfiguration", "MeshLinux", grpc,
                 grpcTransport, protobuf, nio, nioTLS, x509, log,
             ],
@@ -189,7 +195,12 @@ let package = Package(
             name: "MeshStoreTests", dependencies: ["MeshStore", "MeshModel", "MeshResources", grdb],
             swiftSettings: settings),
         .testTarget(
-            name: "MeshTelemetryTests", dependencies: ["MeshTelemetry", "MeshModel"], swiftSettings: settings),
+            name: "MeshTelemetryTests", dependencies: ["MeshTelemetry", "MeshModel", "MeshLinux"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "MeshTracesTests",
+            dependencies: ["MeshTraces", "MeshTelemetry", "MeshModel", "MeshAPI", protobuf, log],
+            swiftSettings: settings),
         .testTarget(
             name: "MeshControlTests",
             dependencies: [

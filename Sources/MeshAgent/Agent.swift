@@ -10,6 +10,7 @@ import MeshModel
 import MeshProxy
 import MeshSteering
 import MeshTelemetry
+import MeshTraces
 import NIOCore
 import ServiceLifecycle
 import UnixSignals
@@ -64,15 +65,19 @@ package struct Agent: Sendable {
             parts.proxy.stop()
             parts.telemetry.accessLog?.close()
         }
+        // The last to stop comes first.
+        var services: [any ServiceLifecycle.Service] = []
+        if let traces = parts.traces { services.append(traces) }
+        services += [
+            parts.conductor, parts.control, parts.certificates, parts.direct, parts.health, parts.addresses,
+            parts.crashKeeper, parts.ticker,
+        ]
+        if let keeper = parts.keeper { services.append(keeper) }
+        services += self.watchdogs(parts, supervision)
+        services += self.servers(parts)
         var group = ServiceGroupConfiguration(
-            services: [
-                .init(service: parts.conductor), .init(service: parts.control),
-                .init(service: parts.certificates), .init(service: parts.direct), .init(service: parts.health),
-                .init(service: parts.addresses), .init(service: parts.crashKeeper),
-            ] + (parts.keeper.map { [.init(service: $0)] } ?? [])
-                + self.watchdogs(parts, supervision).map { .init(service: $0) }
-                + self.servers(parts).map { .init(service: $0) },
-            gracefulShutdownSignals: [.sigterm, .sigint], logger: self.logger)
+            services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: self.logger)
         group.maximumGracefulShutdownDuration = Self.shutdownGrace
         try await self.run(ServiceGroup(configuration: group), until: endings)
         supervision.stopping("ending connections or handing them over")

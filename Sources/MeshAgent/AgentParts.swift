@@ -12,11 +12,14 @@ import MeshModel
 import MeshProxy
 import MeshSteering
 import MeshTelemetry
+import MeshTraces
 import Synchronization
 
 /// The parts of a running daemon, wired to each other.
 struct AgentParts: Sendable {
     let telemetry: ConnectionTelemetry
+    let ticker: TelemetryTicker
+    let traces: TraceExporter?
     let steering: Steering
     let proxy: Proxy
     let control: ControlPlaneClient
@@ -60,7 +63,10 @@ struct AgentParts: Sendable {
     ) throws {
         guard let controlPlane = configuration.controlPlane else { throw AgentError("controlPlane: missing") }
         let credentials = start.credentials
-        let telemetry = try ConnectionTelemetry(accessLog: configuration.accessLog)
+        let telemetry = try ConnectionTelemetry(
+            accessLog: configuration.accessLogSettings, cluster: configuration.clusterName,
+            maxSeries: configuration.metricsMaxSeries)
+        self.traces = try Self.traces(configuration, telemetry, logger)
         let decisions = DecisionLog(registry: telemetry.registry)
         telemetry.watch(steering)
         let (events, names) = (EventHub(), WorkloadNames(trustDomain: credentials.trustDomain))
@@ -155,6 +161,8 @@ struct AgentParts: Sendable {
             kept: SVIDStore(
                 directory: configuration.dataDirectory, queue: start.queue, faults: start.faults, logger: logger),
             alarms: alarms, logger: logger, onChange: { news.certificates.yield($0) })
+        self.ticker = TelemetryTicker(telemetry: telemetry, proxy: proxy, direct: path)
+        telemetry.watch(certificates) { control.credentials.svid }
         let nameService =
             configuration.dns == .on
             ? try NameService(
@@ -166,6 +174,7 @@ struct AgentParts: Sendable {
         ) { view in
             certificates.setIssuingRoot(view.snapshot.settings.issuingRoot)
             // The loops come first: from the moment a prefix is captured they must know what is in it.
+            telemetry.update(view.snapshot)
             proxy.update(view)
             direct.tell(view)
             nameService?.server.update(view.snapshot)
@@ -283,6 +292,7 @@ struct AgentParts: Sendable {
             case .kernel: .kernel
             }
         proxy.maxConnections = configuration.maxConnections > 0 ? configuration.maxConnections : nil
+        proxy.traceSampling = configuration.traceSettings?.sampling ?? 0
         proxy.connectTimeout = .seconds(configuration.connectTimeout)
         proxy.halfClosedTimeout = .seconds(configuration.halfCloseTimeout)
         proxy.idleTimeout = configuration.idleTimeout > 0 ? .seconds(configuration.idleTimeout) : nil
@@ -291,6 +301,23 @@ struct AgentParts: Sendable {
 
     private static func limit(_ configuration: AgentConfiguration) -> Duration? {
         configuration.maxStaleness > 0 ? .seconds(configuration.maxStaleness) : nil
+    }
+
+    private static func traces(
+        _ configuration: AgentConfiguration, _ telemetry: ConnectionTelemetry, _ logger: Logger
+    ) throws(AgentError) -> TraceExporter? {
+        guard let settings = configuration.traceSettings else {
+            TraceExporter.registerNone(telemetry.registry)
+            return nil
+        }
+        do throws(TraceExportError) {
+            let exporter = try TraceExporter(
+                settings, node: configuration.node, registry: telemetry.registry, logger: logger)
+            telemetry.setOnEnded { exporter.ended($0) }
+            return exporter
+        } catch {
+            throw AgentError("traces cannot be sent: \(error)")
+        }
     }
 
     private static func identities(

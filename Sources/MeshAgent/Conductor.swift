@@ -79,6 +79,7 @@ struct Conductor: ServiceLifecycle.Service {
                 group.addTask { await self.followCgroups() }
                 group.addTask { await self.sing() }
                 group.addTask { await self.followHangup() }
+                group.addTask { await self.followRotation() }
             }
         }
         await self.canary.stop()
@@ -168,6 +169,14 @@ struct Conductor: ServiceLifecycle.Service {
         let deadline = ContinuousClock.now + Self.patience
         while await self.views.snapshot == nil, ContinuousClock.now < deadline, !Task.isCancelled {
             try? await Task.sleep(for: .milliseconds(5))
+        }
+    }
+
+    /// SIGUSR1: the access log was renamed away, and nothing else has changed.
+    private func followRotation() async {
+        for await _ in await UnixSignalsSequence(trapping: .sigusr1) {
+            self.telemetry.accessLog?.reopen()
+            self.logger.info("reopened the access log")
         }
     }
 

@@ -15,6 +15,7 @@ extension AgentConfiguration {
             .init("What is captured", Self.captureKeys), .init("Names", Self.namesKeys),
             .init("The data plane", Self.dataPlaneKeys),
             .init("Between workloads of this node", Self.directKeys), .init("What it tells", Self.tellingKeys),
+            .init("Traces", Self.tracingKeys),
         ]
     ) { configuration in
         var problems: [String] = []
@@ -23,6 +24,9 @@ extension AgentConfiguration {
         }
         if configuration.metricsListen.port == configuration.readinessListen.port {
             problems.append("metricsListen and readinessListen: must use different ports")
+        }
+        if (configuration.otlpCertFile == nil) != (configuration.otlpKeyFile == nil) {
+            problems.append("otlpCertFile and otlpKeyFile: one needs the other")
         }
         return problems
     }
@@ -211,7 +215,56 @@ extension AgentConfiguration {
         .single("logLevel", \.logLevel, .name, .init(flag: "log-level"), help: "From which weight on lines are logged"),
         .optional(
             "accessLog", \.accessLog,
-            .text("an absolute path or '-' for standard output") { $0 == "-" || $0.hasPrefix("/") },
-            .init(defaultText: "none", flag: "access-log"), help: "A file for one line of JSON a connection"),
+            .text("an absolute path, '-' for standard output, 'journal' or 'unix:/path'") {
+                AccessLogSettings.Target($0) != nil
+            }, .init(defaultText: "none", flag: "access-log"),
+            help: "Where lines of JSON about connections go: a file, the system's journal or a Unix socket"),
+        .list(
+            "accessLogEvents", \.accessLogEvents, .name,
+            help: "For what a connection gets a line: `open`, `periodic` while it stays open, `close`"),
+        .single(
+            "accessLogInterval", \.accessLogInterval, .number(1...86_400, unit: "seconds"),
+            help: "Seconds between the periodic lines of a connection"),
+        .single(
+            "accessLogFilter", \.accessLogFilter, .name,
+            help: "`errors`: only connections that did not end in order"),
+        .single(
+            "accessLogSampling", \.accessLogSampling, .share,
+            help: "The share of connections that are logged; those that did not end in order always are"),
+        .single(
+            "accessLogRate", \.accessLogRate, .number(0...10_000_000, unit: "lines"),
+            help: "Lines a second at most; what is dropped is counted, and the log says so. 0: all"),
+        .single(
+            "accessLogMaxSize", \.accessLogMaxSize,
+            .init("0 or a whole number of bytes from 65536 to 1099511627776") {
+                Int($0).flatMap { $0 == 0 || (65_536...(1 << 40)).contains($0) ? $0 : nil }
+            }, help: "Bytes from which on the file is put away as `NAME.1`; 0: never, SIGUSR1 has it opened anew"),
+        .single(
+            "accessLogKeep", \.accessLogKeep, .number(0...1000), help: "Files put away that are kept"),
+        .single(
+            "metricsMaxSeries", \.metricsMaxSeries, .number(100...1_000_000),
+            help: "Series of each metric; what does not fit is added up in one labelled `other`"),
+        .single(
+            "clusterName", \.clusterName,
+            .text("a name: letters, digits, '.', '-' and '_' only") { SPIFFEID.isValidSegment($0) },
+            help: "The labels `source_cluster` and `destination_cluster` of Istio's metrics"),
+    ]
+
+    private static let pem = ValueKind<String>.absolutePath
+
+    private static let tracingKeys: [Key] = [
+        .optional(
+            "otlpEndpoint", \.otlpEndpoint, .form("http://HOST:PORT or https://HOST:PORT, maybe with a path"),
+            .init(defaultText: "none: no traces"),
+            help: "A collector that takes OTLP over HTTP; each connection becomes a span on both of its nodes"),
+        .single(
+            "otlpSampling", \.otlpSampling, .share,
+            help: "The share of connections that are traced; the node of the client chooses"),
+        .list(
+            "otlpHeaders", \.otlpHeaders, .form("NAME=VALUE"), .init(isSecret: true),
+            help: "Headers for the collector, such as `authorization=Bearer …`"),
+        .optional("otlpCaFile", \.otlpCaFile, pem, .init(defaultText: "the system's"), help: "Whom to trust: PEM"),
+        .optional("otlpCertFile", \.otlpCertFile, pem, help: "A certificate to show to the collector: PEM"),
+        .optional("otlpKeyFile", \.otlpKeyFile, pem, help: "Its key: PEM"),
     ]
 }

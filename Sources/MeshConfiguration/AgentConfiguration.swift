@@ -72,8 +72,36 @@ package struct AgentConfiguration: Sendable, Equatable {
     package var dnsTTL: Int = 5
     /// Seconds that an answer serves beyond its time while no resolver answers.
     package var dnsStale: Int = 3600
-    /// A file, `-` for standard output, or nil for none.
+    /// `accessLog`: an absolute path, `-` for standard output, `journal`, `unix:/path` of a socket; nil for none.
     package var accessLog: String?
+    /// `accessLogEvents`: for what a connection gets a line.
+    package var accessLogEvents: [AccessLogSettings.Event] = [.close]
+    /// `accessLogInterval`: seconds between the periodic lines of a connection.
+    package var accessLogInterval: Int = 600
+    /// `accessLogMaxSize`: bytes from which on the file is put away; 0: never.
+    package var accessLogMaxSize: Int = 0
+    /// `accessLogKeep`: files put away that are kept.
+    package var accessLogKeep: Int = 5
+    /// `accessLogRate`: lines a second at most; 0: all.
+    package var accessLogRate: Int = 0
+    /// `accessLogFilter`: which connections are logged.
+    package var accessLogFilter: AccessLogSettings.Filter = .all
+    /// `accessLogSampling`: the share of connections that are logged, 0 to 1; those that failed always are.
+    package var accessLogSampling: Double = 1
+    /// `metricsMaxSeries`: series of each metric; what does not fit is added up in one labelled `other`.
+    package var metricsMaxSeries: Int = 2_000
+    /// `otlpEndpoint`: where traces of connections go; nil: none are made.
+    package var otlpEndpoint: TraceSettings.Endpoint?
+    /// `otlpSampling`: the share of connections that are traced, 0 to 1.
+    package var otlpSampling: Double = 0.1
+    /// `otlpHeaders`: sent along, as `NAME=VALUE`.
+    package var otlpHeaders: [TraceSettings.Header] = []
+    /// `otlpCaFile`, `otlpCertFile`, `otlpKeyFile`: PEM files for a collector that is reached by TLS.
+    package var otlpCaFile: String?
+    package var otlpCertFile: String?
+    package var otlpKeyFile: String?
+    /// `clusterName`: the value of `source_cluster` and `destination_cluster` in Istio's metrics.
+    package var clusterName: String = "Kubernetes"
     package var logLevel: LogLevel = .info
     /// 0: derived from the descriptor limit.
     package var maxConnections: Int = 0
@@ -111,6 +139,29 @@ package struct AgentConfiguration: Sendable, Equatable {
 
     /// Key and effective value, secrets left out.
     package var description: [String: String] { Self.table.description(of: self) }
+
+    /// nil: no traces are made.
+    package var traceSettings: TraceSettings? {
+        self.otlpEndpoint.map {
+            TraceSettings(
+                endpoint: $0, sampling: self.otlpSampling, headers: self.otlpHeaders,
+                authoritiesFile: self.otlpCaFile, certificateFile: self.otlpCertFile, keyFile: self.otlpKeyFile)
+        }
+    }
+
+    /// nil: there is no access log.
+    package var accessLogSettings: AccessLogSettings? {
+        guard let target = self.accessLog.flatMap(AccessLogSettings.Target.init) else { return nil }
+        var settings = AccessLogSettings(target: target)
+        settings.events = Set(self.accessLogEvents)
+        settings.interval = self.accessLogInterval
+        settings.maxSize = self.accessLogMaxSize
+        settings.keep = self.accessLogKeep
+        settings.linesPerSecond = self.accessLogRate
+        settings.filter = self.accessLogFilter
+        settings.sampling = self.accessLogSampling
+        return settings
+    }
 
     /// The admin API's Unix socket.
     package var socketPath: String { "\(self.runDirectory)/nodemeshd.sock" }

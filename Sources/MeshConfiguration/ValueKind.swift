@@ -32,6 +32,13 @@ extension ValueKind where Value == Int {
     }
 }
 
+extension ValueKind where Value == Double {
+    /// A part of all.
+    package static var share: Self {
+        .init("a number from 0 to 1") { Double($0).flatMap { (0...1).contains($0) ? $0 : nil } }
+    }
+}
+
 extension ValueKind where Value == Bool {
     package static var flag: Self { .init("one of true, false") { Bool($0) } }
 }

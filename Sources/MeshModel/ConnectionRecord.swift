@@ -66,6 +66,10 @@ package struct ConnectionRecord: Sendable, Hashable {
     package var detail: String?
     /// The W3C trace-context header of the tunnel, the same on both nodes.
     package var trace: TraceContext?
+    /// How long the steps of making it took.
+    package var phases = ConnectionPhases()
+    /// How its way to the peer node, or to the server, was when it was last looked at; nil: not yet.
+    package var tcp: TCPHealth?
 
     package init(
         id: UInt64, direction: ConnectionDirection, sourceAddress: SocketAddress, destination: SocketAddress,

@@ -7,12 +7,28 @@ package struct TraceContext: Hashable, Sendable {
     private let span: UInt64
     private let flags: UInt8
 
-    /// A new trace, not sampled.
-    package static func random() -> TraceContext {
+    /// A new trace.
+    ///
+    /// - Parameter isSampled: whoever makes spans of it is to send them to its collector.
+    package static func random(isSampled: Bool = false) -> TraceContext {
         var generator = SystemRandomNumberGenerator()
         // All zeros would be invalid, of a trace and of a span.
         return TraceContext(
-            traceHigh: generator.next(), traceLow: generator.next() | 1, span: generator.next() | 1, flags: 0)
+            traceHigh: generator.next(), traceLow: generator.next() | 1, span: generator.next() | 1,
+            flags: isSampled ? 1 : 0)
+    }
+
+    /// The flag "sampled".
+    package var isSampled: Bool { self.flags & 1 != 0 }
+
+    /// The 16 bytes of the trace's id.
+    package var traceID: [UInt8] { Self.bytes(self.traceHigh) + Self.bytes(self.traceLow) }
+
+    /// The 8 bytes of the span's id.
+    package var spanID: [UInt8] { Self.bytes(self.span) }
+
+    private static func bytes(_ value: UInt64) -> [UInt8] {
+        withUnsafeBytes(of: value.bigEndian) { Array($0) }
     }
 
     private init(traceHigh: UInt64, traceLow: UInt64, span: UInt64, flags: UInt8) {

@@ -35,6 +35,8 @@ package struct Workload: Hashable, Sendable {
     package var peerAuthentication: NamespacedName?
     /// The name in telemetry: the `app` label, or the workload's own name.
     package var canonicalName: String
+    /// The version in telemetry: the label `service.istio.io/canonical-revision` or `version`, else `latest`.
+    package var canonicalRevision: String
     /// Its node's.
     package var locality: Locality
     /// nil: no resource says anything about it.
@@ -46,7 +48,8 @@ package struct Workload: Hashable, Sendable {
         capacity: UInt32 = 1,
         services: [NamespacedName: [PortMapping]] = [:], policies: [NamespacedName] = [],
         dryRunPolicies: [NamespacedName] = [], peerAuthentication: NamespacedName? = nil,
-        canonicalName: String? = nil, locality: Locality = .init(), limits: WorkloadLimits? = nil
+        canonicalName: String? = nil, canonicalRevision: String? = nil,
+        locality: Locality = .init(), limits: WorkloadLimits? = nil
     ) {
         self.id = id
         self.addresses = addresses
@@ -63,8 +66,15 @@ package struct Workload: Hashable, Sendable {
         self.dryRunPolicies = dryRunPolicies
         self.peerAuthentication = peerAuthentication
         self.canonicalName = canonicalName ?? id.name
+        self.canonicalRevision = canonicalRevision ?? "latest"
         self.locality = locality
         self.limits = limits
+    }
+
+    /// What labels say of ``canonicalRevision``.
+    package static func canonicalRevision(_ labels: [String: String]) -> String? {
+        let value = labels["service.istio.io/canonical-revision"] ?? labels["version"]
+        return value?.isEmpty == true ? nil : value
     }
 
     /// nil when the names cannot form a SPIFFE ID.

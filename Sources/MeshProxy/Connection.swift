@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import MeshLinux
 import MeshModel
 import MeshTunnel
 
@@ -23,6 +24,10 @@ final class Connection {
     var policyInput: PolicyInput?
     var policyWorkload: WorkloadID?
 
+    /// When it was accepted, or its CONNECT came (nanoseconds of the monotonic clock): what phases are measured from.
+    var began: UInt64
+    /// Segments that its tunnel had sent, and sent again, before this connection.
+    var tcpBase: (sent: UInt32, retransmitted: UInt32) = (0, 0)
     /// What it holds of limits and counts.
     var traffic = ConnectionTraffic()
 
@@ -54,6 +59,7 @@ final class Connection {
         self.record = record
         self.workload = workload
         self.activity = now
+        self.began = Clock.monotonic
         self.setup = Setup()
     }
 
@@ -84,6 +90,11 @@ final class Connection {
         var source: LocalWorkload?
         /// Nanoseconds of the monotonic clock until which it waits for a certificate; 0: it never had to.
         var parkedUntil: UInt64 = 0
+        /// When it began to wait for a certificate, when the present decision where it goes began, and the handshake
+        /// (nanoseconds of the monotonic clock); 0: it does not.
+        var parkedSince: UInt64 = 0
+        var resolveBegan: UInt64 = 0
+        var handshakeBegan: UInt64 = 0
         /// The tunnel stood ready.
         var isReused = false
         /// One that stood ready has failed it.

@@ -15,6 +15,8 @@ final class EventLoop: @unchecked Sendable {
 
     private struct Queue {
         var jobs: [Job] = []
+        /// When the first of them was handed in (nanoseconds of the monotonic clock).
+        var since: UInt64 = 0
         /// Nobody will run what is submitted now.
         var isEnded = false
     }
@@ -31,7 +33,7 @@ final class EventLoop: @unchecked Sendable {
     func start(name: String) throws(SystemError) {
         self.thread = try OSThread(name: name) { [self] in
             self.core.run(takeJobs: { self.takeJobs(isLast: false) })
-            for job in self.takeJobs(isLast: true) { job(self.core) }
+            for job in self.takeJobs(isLast: true).jobs { job(self.core) }
         }
     }
 
@@ -40,6 +42,7 @@ final class EventLoop: @unchecked Sendable {
     func submit(_ job: @escaping Job) -> Bool {
         let (isTaken, isFirst) = self.queue.withLock { queue in
             if queue.isEnded { return (false, false) }
+            if queue.jobs.isEmpty { queue.since = Clock.monotonic }
             queue.jobs.append(job)
             return (true, queue.jobs.count == 1)
         }
@@ -47,11 +50,11 @@ final class EventLoop: @unchecked Sendable {
         return isTaken
     }
 
-    private func takeJobs(isLast: Bool) -> [Job] {
+    private func takeJobs(isLast: Bool) -> (jobs: [Job], since: UInt64) {
         self.wakeUp.clear()
         return self.queue.withLock { queue in
             defer { queue = Queue(isEnded: isLast) }
-            return queue.jobs
+            return (queue.jobs, queue.since)
         }
     }
 

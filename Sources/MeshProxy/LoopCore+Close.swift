@@ -12,7 +12,15 @@ extension LoopCore {
 
     /// Gives everything back and tells the daemon. The machine is closed already.
     func finish(_ connection: Connection, _ reason: CloseReason) {
-        self.releaseTraffic(connection, reason)
+        let path = connection.setup == nil && !connection.isQuiet ? self.peerPath(connection) : nil
+        self.noteResolved(connection)
+        self.noteUnparked(connection)
+        if let path {
+            connection.record.tcp = self.health(connection, path)
+            // Where the tunnel's next connection begins.
+            connection.tcpBase = (path.sent, path.retransmitted)
+        }
+        self.releaseTraffic(connection, reason, path)
         if case .completed = reason { self.recycle(connection) }
         self.noLongerMade(connection)
         if connection.isQuiet {

@@ -9,6 +9,7 @@ import Synchronization
 extension LoopCore {
     func beginServerHandshake(_ connection: Connection) {
         connection.setup?.handshake = PendingHandshake(.accepting(self.settings.acceptor))
+        self.noteSecuring(connection)
         self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
         self.continueHandshake(connection)
     }
@@ -23,6 +24,7 @@ extension LoopCore {
         tunnel.destination.dropSession(unlessGoodAt: Int64(Clock.wall / 1_000_000_000))
         let pending = PendingHandshake(.dialling(tunnel))
         setup.handshake = pending
+        self.noteSecuring(connection)
         self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
         self.submit(pending, connection)
     }
@@ -154,6 +156,7 @@ extension LoopCore {
         }
         connection.session = session
         connection.setup?.handshake = nil
+        self.noteSecured(connection)
         let leftover = pending.handshake?.takeLeftover() ?? []
         if !leftover.isEmpty {
             let block = leftover.count <= RecordLayout.longest ? self.blocks.takeSmall() : self.blocks.take()

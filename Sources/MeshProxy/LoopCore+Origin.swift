@@ -48,6 +48,7 @@ extension LoopCore {
         }
         connection.workload = workload
         connection.record.source = workload.id
+        self.noteIdentified(connection)
         return true
     }
 
@@ -91,6 +92,7 @@ extension LoopCore {
             connection.record.source = source.id
             connection.record.wire = .local
         }
+        self.noteIdentified(connection)
         return true
     }
 

@@ -40,6 +40,7 @@ extension LoopCore {
                 continue
             }
             idle.session = nil
+            connection.tcpBase = idle.tcpBase
             let isMoved = self.move(idle, idle.server, to: connection.server)
             self.close(idle, .completed)
             if !isMoved { continue }
@@ -139,6 +140,7 @@ extension LoopCore {
                 destination: old.record.destination, wire: .splice, openedAt: 0),
             workload: old.workload)
         self.quiet(connection)
+        connection.tcpBase = old.tcpBase
         connection.session = old.session
         old.session = nil
         return connection
@@ -157,6 +159,7 @@ extension LoopCore {
         self.quietCount -= 1
         connection.record.id = self.settings.nextID()
         connection.record.openedAt = Clock.wall
+        connection.began = Clock.monotonic
     }
 
     // MARK: - Waiting

@@ -131,7 +131,12 @@ extension LoopCore {
         let source = self.sides[index]
         if source.pointee.flags.contains(.flushed) { return false }
         let before = source.pointee.bytes
-        defer { if source.pointee.bytes != before { connection.activity = self.now } }
+        defer {
+            if source.pointee.bytes != before {
+                connection.activity = self.now
+                if before == 0 { self.noteFirstByte(index, connection) }
+            }
+        }
         if source.pointee.flags.contains(.metered) { return try self.pumpMetered(index, connection) }
         return try self.pumpUnmetered(index, connection)
     }

@@ -8,6 +8,7 @@ import MeshTunnel
 extension LoopCore {
     func resolve(_ connection: Connection) {
         guard self.identify(connection) else { return }
+        self.noteResolving(connection)
         guard let view = self.view else {
             self.park(connection)
             return
@@ -29,6 +30,7 @@ extension LoopCore {
     /// Waits for a certificate, or for the first view.
     func park(_ connection: Connection) {
         _ = connection.machine.identityMissing()
+        self.noteParked(connection)
         if !connection.isParked {
             connection.isParked = true
             self.parked.append(connection)
@@ -105,7 +107,7 @@ extension LoopCore {
                 self.fail(connection, .noHealthyEndpoint, "the endpoint's node has no address or no valid identity")
                 return
             }
-            let trace = TraceContext.random()
+            let trace = TraceContext.random(isSampled: self.isSampled())
             connection.record.trace = trace
             connection.record.sourceIdentity = identity.id
             connection.record.upstream = SocketAddress(ip: address, port: node.tunnelPort)
@@ -121,6 +123,7 @@ extension LoopCore {
                         client: connection.record.sourceAddress.inFamily(of: route.address.ip, of: sourceWorkload),
                         source: source.id, sourceService: sourceWorkload?.canonicalName, trace: trace)))
         }
+        self.noteResolved(connection)
         self.perform(connection.machine.resolved(), connection)
     }
 
@@ -148,6 +151,7 @@ extension LoopCore {
         setup.target = Connection.Target(
             address: destination, scope: setup.scope, from: workload, markedClient: connection.record.sourceAddress,
             tunnel: nil)
+        self.noteResolved(connection)
         self.perform(connection.machine.resolved(), connection)
     }
 
@@ -186,6 +190,7 @@ extension LoopCore {
         let client = connection.record.sourceAddress.shown(
             to: request.authority.ip, of: connection.record.source.flatMap { view.snapshot.workload($0) })
         setup.target = Connection.Target(address: request.authority, from: workload, markedClient: client, tunnel: nil)
+        self.noteResolved(connection)
         self.perform(connection.machine.resolved(), connection)
     }
 

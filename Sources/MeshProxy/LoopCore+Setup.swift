@@ -188,6 +188,7 @@ extension LoopCore {
         self.giveBack(connection.index)
         connection.session = nil
         connection.destination = nil
+        connection.tcpBase = (0, 0)
         connection.setup?.handshake = nil
         connection.setup?.response = ConnectResponseParser()
         connection.setup?.earlyCount = 0
@@ -217,6 +218,7 @@ extension LoopCore {
         self.sides[connection.index].pointee.bytes += UInt64(early)
         let target = connection.setup?.target
         self.noteEstablished(connection)
+        self.noteRelaying(connection, early: early)
         if !self.takeEngine(connection) { return }
         connection.setup = nil
         connection.deadline = 0

@@ -115,12 +115,13 @@ extension LoopCore {
 
     /// connect(2) succeeded. The kernel has measured the path by then.
     func noteConnected(_ connection: Connection) {
-        guard connection.traffic.isObserved, let setup = connection.setup, let endpoint = connection.traffic.endpoint
-        else { return }
+        guard let setup = connection.setup else { return }
         let now = Clock.monotonic
+        let elapsed = now &- setup.attemptBegan
+        connection.record.phases.set(.dial, nanoseconds: elapsed)
+        guard connection.traffic.isObserved, let endpoint = connection.traffic.endpoint else { return }
         let info = Linux.pathInfo(self.sides[connection.server].pointee.fd)
         // A repeated SYN is what a lossy path or a full queue of the listener looks like.
-        let elapsed = now &- setup.attemptBegan
         if let info, info.retransmitted == 0, info.smoothedRTT > 0 {
             endpoint.path.observe(info.cost, now: now)
         } else {
@@ -133,8 +134,10 @@ extension LoopCore {
 
     /// The peer node accepted or refused a CONNECT.
     func noteAnswer(_ connection: Connection) {
-        guard connection.traffic.isObserved, let setup = connection.setup else { return }
+        guard let setup = connection.setup else { return }
         let now = Clock.monotonic
+        connection.record.phases.set(.connect, nanoseconds: now &- setup.attemptBegan)
+        guard connection.traffic.isObserved else { return }
         connection.traffic.endpoint?.answered(after: now &- setup.attemptBegan, now: now)
     }
 
@@ -185,8 +188,10 @@ extension LoopCore {
 
     // MARK: - Ending
 
-    /// Gives back what a connection held, and learns from how it ended. Its sockets are still open.
-    func releaseTraffic(_ connection: Connection, _ reason: CloseReason) {
+    /// Gives back what a connection held, and learns from how it ended.
+    ///
+    /// - Parameter path: how its way to the server was at the end.
+    func releaseTraffic(_ connection: Connection, _ reason: CloseReason, _ path: Linux.PathInfo?) {
         let traffic = connection.traffic
         connection.traffic = ConnectionTraffic()
         traffic.usage?.ended()
@@ -197,11 +202,7 @@ extension LoopCore {
         // Set-up failures were noted when they happened.
         if connection.setup != nil { return }
         let server = self.sides[connection.server]
-        if traffic.isObserved, server.pointee.fd >= 0, let info = Linux.pathInfo(server.pointee.fd),
-            info.smoothedRTT > 0
-        {
-            endpoint.path.observe(info.cost, now: self.now)
-        }
+        if traffic.isObserved, let path, path.smoothedRTT > 0 { endpoint.path.observe(path.cost, now: self.now) }
         switch reason {
         case .serverReset, .tunnelReset:
             if server.pointee.bytes == 0 {

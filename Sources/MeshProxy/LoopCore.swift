@@ -10,6 +10,9 @@ final class LoopCore {
     /// Busy connections that are served between two looks at epoll.
     private static let readyPerTurn = 64
 
+    /// Places of connections that are looked at in one turn when all are listed.
+    private static let placesPerLook: UInt32 = 512
+
     /// Nanoseconds.
     private static let trimInterval: UInt64 = 2_000_000_000
 
@@ -99,13 +102,15 @@ final class LoopCore {
     // MARK: - Turns
 
     /// Runs until ``stop()``.
-    func run(takeJobs: () -> [EventLoop.Job]) {
+    func run(takeJobs: () -> (jobs: [EventLoop.Job], since: UInt64)) {
         while !self.isStopping {
             let count = (try? self.epoll.wait(milliseconds: self.timeout)) ?? 0
             self.now = Clock.monotonic
             // What the daemon was told is done holds for every connection that came after it was told.
             if (0..<count).contains(where: { self.epoll.event($0).data >> 62 == Tag.wakeUp }) {
-                for job in takeJobs() { job(self) }
+                let (jobs, since) = takeJobs()
+                if !jobs.isEmpty { self.statistics.jobDelays.add(Clock.monotonic &- since) }
+                for job in jobs { job(self) }
             }
             for index in 0..<count {
                 let (events, data) = self.epoll.event(index)
@@ -121,7 +126,9 @@ final class LoopCore {
             if self.recheckFrom != nil { self.recheckSome() }
             self.trimIfDue()
             self.statistics.turns += 1
-            if Clock.monotonic &- self.now > 1_000_000 { self.statistics.slowTurns += 1 }
+            let time = Clock.monotonic &- self.now
+            self.statistics.turnTimes.add(time)
+            if time > 1_000_000 { self.statistics.slowTurns += 1 }
         }
     }
 
@@ -330,6 +337,7 @@ final class LoopCore {
         self.parked.removeAll(keepingCapacity: true)
         for connection in parked {
             connection.isParked = false
+            self.noteUnparked(connection)
             self.perform(connection.machine.viewChanged(), connection)
         }
     }
@@ -359,11 +367,26 @@ final class LoopCore {
 
     // MARK: - Asking
 
-    /// Every live connection, with its present byte counts.
-    func records() -> [ConnectionRecord] {
+    /// Live connections with their present byte counts: of those at a bounded number of places, so that no turn becomes
+    /// long.
+    ///
+    /// - Parameters:
+    ///   - from: the first place to look at.
+    ///   - isSampled: TCP is asked how each one's way to its peer is.
+    /// - Returns: also where to go on; nil: that was all.
+    func records(from: UInt32, isSampled: Bool) -> (records: [ConnectionRecord], next: UInt32?) {
         var records: [ConnectionRecord] = []
-        self.forEachConnection { if !$0.isQuiet { records.append(self.present($0)) } }
-        return records
+        let end = min(from + Self.placesPerLook, UInt32(self.sides.capacity))
+        for index in stride(from: from, to: end, by: 2) {
+            guard let connection = self.sides[index].pointee.connection?.takeUnretainedValue(), !connection.isQuiet
+            else { continue }
+            var record = self.present(connection)
+            if isSampled, connection.setup == nil, let path = self.peerPath(connection) {
+                record.tcp = self.health(connection, path)
+            }
+            records.append(record)
+        }
+        return (records, end < UInt32(self.sides.capacity) ? end : nil)
     }
 
     func present(_ connection: Connection) -> ConnectionRecord {

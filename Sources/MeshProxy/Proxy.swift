@@ -174,10 +174,20 @@ package final class Proxy: Sendable {
         for loop in self.loops { loop.submit { $0.staleness = reason } }
     }
 
-    /// The live connections with their present byte counts.
-    package func connections() async -> [ConnectionRecord] {
+    /// The live connections with their present byte counts. The loops are asked for some at a time, so a connection that
+    /// opens or ends meanwhile may be missing.
+    ///
+    /// - Parameter isSampled: with what TCP says of each one's way to its peer, which costs a system call for each.
+    package func connections(isSampled: Bool = false) async -> [ConnectionRecord] {
         var records: [ConnectionRecord] = []
-        for loop in self.state.withLock({ $0.loops }) { records += await loop.ask { $0.records() } ?? [] }
+        for loop in self.state.withLock({ $0.loops }) {
+            var next: UInt32? = 0
+            while let from = next {
+                let part = await loop.ask { $0.records(from: from, isSampled: isSampled) }
+                records += part?.records ?? []
+                next = part?.next
+            }
+        }
         return records
     }
 
@@ -249,6 +259,8 @@ extension ProxyStatistics {
         self.pipesLent += other.pipesLent
         self.slowTurns += other.slowTurns
         self.turns += other.turns
+        self.turnTimes.add(other.turnTimes)
+        self.jobDelays.add(other.jobDelays)
         self.kernelTunnels += other.kernelTunnels
         self.kernelRefusals += other.kernelRefusals
     }

@@ -87,6 +87,9 @@ package struct ProxyConfiguration: Sendable {
     package var retryPercent = 20
     package var retriesPerSecond = 10
 
+    /// The share of connections to other nodes whose trace is marked as sampled, from 0 to 1.
+    package var traceSampling = 0.0
+
     package init(loops: Int, tunnelListener: SocketAddress?) {
         self.loops = max(1, loops)
         self.tunnelListener = tunnelListener

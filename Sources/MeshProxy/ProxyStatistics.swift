@@ -22,6 +22,10 @@ package struct ProxyStatistics: Sendable, Hashable {
     /// Turns of a loop that took more than a millisecond.
     package var slowTurns: UInt64 = 0
     package var turns: UInt64 = 0
+    /// How long turns took, without the waiting for events.
+    package var turnTimes = DurationBuckets()
+    /// How long jobs waited until their loop began with them.
+    package var jobDelays = DurationBuckets()
     /// Tunnels that went to the kernel, and those that were meant to and stayed in user space.
     package var kernelTunnels: UInt64 = 0
     package var kernelRefusals: UInt64 = 0

@@ -57,6 +57,7 @@ package struct WorkloadResource: Codable, Hashable, Sendable {
             id: self.id, addresses: self.addresses, node: self.spec.node ?? "", serviceAccount: self.serviceAccount,
             trustDomain: trustDomain, tunnel: self.tunnel, capacity: self.spec.weight ?? 1,
             canonicalName: self.metadata.labels["app"],
+            canonicalRevision: Workload.canonicalRevision(self.metadata.labels),
             locality: self.spec.locality.flatMap { Locality($0) } ?? Locality())
     }
 }

@@ -4,28 +4,41 @@ import Synchronization
 
 /// Every metric of a daemon, rendered as Prometheus text. Any thread may call anything here.
 ///
-/// The number of series is bounded, since labels hold names that peers choose: what does not fit is added to one series
-/// per metric whose labels all say `other`, so that totals stay right, and counted.
+/// The number of series of each metric is bounded, since labels hold names that peers choose: what does not fit is added
+/// to one series whose labels all say `other`, so that totals stay right, and counted. Series that nothing has used for
+/// an hour make room for new ones.
 package final class MetricsRegistry: Sendable {
     /// Values that live elsewhere are asked for when the metrics are read.
     package typealias Samples = @Sendable () -> [(labels: [String], value: Double)]
 
+    /// As ``Samples``, of distributions: for each bucket the number of values up to its bound, the infinite one last.
+    package typealias Distributions = @Sendable () -> [(labels: [String], counts: [UInt64], sum: Double)]
+
     private struct State {
         var families: [String: MetricFamily] = [:]
-        var collected: [String: (kind: MetricKind, help: String, labels: [String], samples: Samples)] = [:]
+        var collected: [String: CollectedMetric] = [:]
     }
 
     private let state = Mutex(State())
-    let budget: SeriesBudget
+    private let maxSeries: Int
     private static let overflowName = "nodemesh_metrics_overflow_total"
 
-    package init(maxSeries: Int = 20_000) {
-        self.budget = SeriesBudget(limit: maxSeries)
-        let budget = self.budget
+    /// - Parameter maxSeries: of each metric, the one labelled `other` not counted.
+    package init(maxSeries: Int = 2_000) {
+        self.maxSeries = max(1, maxSeries)
         self.collect(
             Self.overflowName, .counter,
-            help: "Updates that went to a series labelled 'other' since there were too many series.", labels: []
-        ) { [([], Double(budget.overflow))] }
+            help: "Updates that went to a series labelled 'other' since the metric had too many, by metric.",
+            labels: ["metric"]
+        ) { [weak self] in self?.overflows ?? [] }
+    }
+
+    private var overflows: [(labels: [String], value: Double)] {
+        let families = self.state.withLock { $0.families.values }
+        return families.compactMap { family in
+            let count = family.overflow
+            return count == 0 ? nil : ([family.name], Double(count))
+        }
     }
 
     /// A value that only grows; `name` ends in `_total`. Asking again for a name gives the same metric.
@@ -55,9 +68,26 @@ package final class MetricsRegistry: Sendable {
     ) {
         precondition(kind != .histogram, "metric \(name): a histogram cannot be collected")
         Self.check(name, labels)
+        self.collect(name, CollectedMetric(kind: kind, help: help, labels: labels, values: .samples(samples)))
+    }
+
+    /// As ``collect(_:_:help:labels:samples:)``, for a histogram; `buckets` are as in
+    /// ``histogram(_:help:labels:buckets:)``.
+    package func collectHistogram(
+        _ name: String, help: String, labels: [String] = [], buckets: [Double],
+        distributions: @escaping Distributions
+    ) {
+        Self.check(name, labels)
+        self.collect(
+            name,
+            CollectedMetric(
+                kind: .histogram, help: help, labels: labels, values: .distributions(buckets, distributions)))
+    }
+
+    private func collect(_ name: String, _ metric: CollectedMetric) {
         self.state.withLock { state in
             precondition(state.families[name] == nil, "metric \(name) is kept here already")
-            state.collected[name] = (kind, help, labels, samples)
+            state.collected[name] = metric
         }
     }
 
@@ -74,7 +104,7 @@ package final class MetricsRegistry: Sendable {
             }
             precondition(state.collected[name] == nil, "metric \(name) is collected already")
             let family = MetricFamily(
-                name: name, kind: kind, help: help, labels: labels, buckets: buckets, budget: self.budget)
+                name: name, kind: kind, help: help, labels: labels, buckets: buckets, limit: self.maxSeries)
             state.families[name] = family
             return family
         }
@@ -98,11 +128,7 @@ package final class MetricsRegistry: Sendable {
             if let family = families[name] {
                 family.render(into: &text)
             } else if let metric = collected[name] {
-                text.header(name, metric.kind, help: metric.help)
-                for sample in metric.samples().sorted(by: { $0.labels.lexicographicallyPrecedes($1.labels) })
-                where sample.labels.count == metric.labels.count {
-                    text.sample(name, Array(zip(metric.labels, sample.labels)), PrometheusText.number(sample.value))
-                }
+                metric.render(name, limit: self.maxSeries, into: &text)
             }
         }
         return text.text
@@ -113,25 +139,3 @@ package final class MetricsRegistry: Sendable {
 }
 
 package enum MetricKind: String, Sendable, Hashable { case counter, gauge, histogram }
-
-/// How many series there may still be.
-final class SeriesBudget: Sendable {
-    private let limit: Int
-    private let used = Atomic<Int>(0)
-    private let overflows = Atomic<UInt64>(0)
-
-    init(limit: Int) { self.limit = limit }
-
-    var overflow: UInt64 { self.overflows.load(ordering: .relaxed) }
-
-    /// Takes one; false when there is none left.
-    func take() -> Bool {
-        if self.used.wrappingAdd(1, ordering: .relaxed).oldValue < self.limit { return true }
-        self.used.wrappingSubtract(1, ordering: .relaxed)
-        return false
-    }
-
-    func giveBack() { self.used.wrappingSubtract(1, ordering: .relaxed) }
-
-    func countOverflow() { self.overflows.wrappingAdd(1, ordering: .relaxed) }
-}

@@ -23,6 +23,17 @@ struct PrometheusText {
         self.text += " \(value)\n"
     }
 
+    /// - Parameter counts: values up to each bound, the infinite one last.
+    mutating func histogram(
+        _ name: String, _ labels: [(String, String)], buckets: [Double], counts: [UInt64], sum: Double
+    ) {
+        for (bound, count) in zip(buckets + [.infinity], counts) {
+            self.sample(name + "_bucket", labels + [("le", Self.number(bound))], String(count))
+        }
+        self.sample(name + "_sum", labels, Self.number(sum))
+        self.sample(name + "_count", labels, String(counts.last ?? 0))
+    }
+
     private static func escape(_ value: String, quotes: Bool, into text: inout String) {
         for scalar in value.unicodeScalars {
             switch scalar {

@@ -90,7 +90,7 @@ extension TwoNodes {
             let check = try Program.run(["/usr/bin/promtool", "check", "metrics"], input: text)
             #expect(check.status == 0 && check.errors.isEmpty && check.output.isEmpty, "\(check)")
             let opened = text.split(separator: "\n").filter {
-                $0.hasPrefix("nodemesh_connections_opened_total{") && $0.contains("sa/alice") && $0.contains("sa/far")
+                $0.hasPrefix("istio_tcp_connections_opened_total{") && $0.contains("sa/alice") && $0.contains("sa/far")
             }
             #expect(!opened.isEmpty, "\(text)")
         }

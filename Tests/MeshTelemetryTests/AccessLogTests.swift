@@ -25,17 +25,23 @@ import Testing
                 $0.policy = NamespacedName(namespace: "shop", name: "deny")
                 $0.detail = "denied by the peer"
                 $0.trace = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+                $0.phases[.firstByteReceived] = 4000
+                $0.phases[.capture] = 12
+                $0.tcp = TCPHealth(smoothedRTT: 250, leastRTT: 200, sentSegments: 7, retransmittedSegments: 1)
             })
         #expect(
-            line == #"{"timestamp":"2023-11-14T22:13:21.623707Z","connection":9,"direction":"outbound","#
+            line
+                == #"{"timestamp":"2023-11-14T22:13:21.623707Z","event":"close","connection":9,"direction":"outbound","#
                 + #""src.addr":"10.0.0.1:40000","src.workload":"web","src.namespace":"shop","#
                 + #""src.identity":"spiffe://mesh.internal/ns/shop/sa/web","dst.addr":"240.240.0.1:80","#
                 + #""dst.service":"shop/backend","dst.workload":"backend-1","dst.namespace":"shop","#
                 + #""dst.identity":"spiffe://mesh.internal/ns/shop/sa/backend","dst.upstream":"172.16.0.2:15008","#
                 + #""wire":"splice","bytes_sent":1,"bytes_recv":18446744073709551615,"duration_ms":1500.250,"#
                 + #""reason":"policy_denied","policy":"shop/deny","detail":"denied by the peer","#
-                + #""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}"# + "\n")
-        #expect(try self.parse(line).count == 21)
+                + #""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","#
+                + #""phases":{"capture":12,"first_byte_received":4000},"#
+                + #""tcp":{"srtt":250,"segments":7,"retransmitted":1}}"# + "\n")
+        #expect(try self.parse(line).count == 24)
     }
 
     @Test func dryRunsThatWouldChangeTheAnswerAreNamed() throws {
@@ -95,7 +101,8 @@ import Testing
         let keys = Set(try self.parse(line).keys)
         #expect(
             keys == [
-                "timestamp", "connection", "direction", "src.addr", "dst.addr", "wire", "bytes_sent", "bytes_recv",
+                "timestamp", "event", "connection", "direction", "src.addr", "dst.addr", "wire", "bytes_sent",
+                "bytes_recv",
                 "duration_ms",
             ])
     }
@@ -149,7 +156,8 @@ import Testing
         try self.withDirectory { directory in
             let file = directory.appending(path: "access.log")
             let registry = MetricsRegistry()
-            let log = try AccessLog(target: .file(file.path()), capacity: 10_000, registry: registry)
+            let log = try AccessLog(
+                settings: .init(target: .file(file.path())), capacity: 10_000, registry: registry)
             for id in 0..<5000 as Range<UInt64> { log.write(try record(id)) }
             #expect(log.close())
             #expect(try self.connections(file) == Array(0..<5000))
@@ -165,7 +173,7 @@ import Testing
         try self.withDirectory { directory in
             let file = directory.appending(path: "access.log")
             for id in 1...2 as ClosedRange<UInt64> {
-                let log = try AccessLog(target: .file(file.path()))
+                let log = try AccessLog(settings: .init(target: .file(file.path())))
                 log.write(try record(id))
                 #expect(log.close())
             }
@@ -176,7 +184,7 @@ import Testing
     @Test func aRenamedFileIsLeftWhenAsked() throws {
         try self.withDirectory { directory in
             let (file, old) = (directory.appending(path: "access.log"), directory.appending(path: "access.log.1"))
-            let log = try AccessLog(target: .file(file.path()))
+            let log = try AccessLog(settings: .init(target: .file(file.path())))
             log.write(try record(1))
             while log.counts.written < 1 { sched_yield() }
             try FileManager.default.moveItem(at: file, to: old)
@@ -194,7 +202,7 @@ import Testing
         try self.withDirectory { directory in
             let inner = directory.appending(path: "logs")
             try FileManager.default.createDirectory(at: inner, withIntermediateDirectories: true)
-            let log = try AccessLog(target: .file(inner.appending(path: "access.log").path()))
+            let log = try AccessLog(settings: .init(target: .file(inner.appending(path: "access.log").path())))
             try FileManager.default.moveItem(at: inner, to: directory.appending(path: "moved"))
             log.reopen()
             log.write(try record(1))
@@ -210,7 +218,7 @@ import Testing
             #expect(mkfifo(pipe, 0o600) == 0)
             let reader = open(pipe, O_RDONLY | O_NONBLOCK)
             #expect(reader >= 0)
-            let log = try AccessLog(target: .file(pipe), capacity: 100)
+            let log = try AccessLog(settings: .init(target: .file(pipe)), capacity: 100)
             for id in 0..<10_000 as Range<UInt64> { log.write(try record(id)) }
             #expect(log.counts.dropped > 0)
             #expect(log.counts.written + log.counts.dropped < 10_000)
@@ -223,7 +231,7 @@ import Testing
     }
 
     @Test(arguments: ["/nonexistent/access.log", "/", "/proc/version/x"]) func badPaths(_ path: String) {
-        let error = #expect(throws: AccessLogError.self) { try AccessLog(target: .file(path)) }
+        let error = #expect(throws: AccessLogError.self) { try AccessLog(settings: .init(target: .file(path))) }
         #expect(error?.description.contains("cannot open the access log \(path)") == true)
     }
 }

@@ -94,17 +94,63 @@ import Testing
     }
 
     @Test func whatDoesNotFitGoesToOneSeries() {
-        let registry = MetricsRegistry(maxSeries: 3)
+        let registry = MetricsRegistry(maxSeries: 2)
         let one = registry.counter("one_total", help: "One.", labels: ["l"])
         let two = registry.gauge("two", help: "Two.", labels: ["l", "m"])
         for index in 0..<10 { one.with(["\(index)"]).increment() }
-        two.with(["a", "b"]).set(5)
+        for name in ["a", "b", "c"] { two.with([name, "x"]).set(5) }
         one.with(["0"]).increment()
         let text = registry.render()
         #expect(text.contains("one_total{l=\"0\"} 2\n"))
-        #expect(text.contains("one_total{l=\"other\"} 7\n"))
+        #expect(text.contains("one_total{l=\"other\"} 8\n"))
         #expect(text.contains("two{l=\"other\",m=\"other\"} 5\n"))
-        #expect(text.contains("nodemesh_metrics_overflow_total 8\n"))
+        #expect(text.contains("nodemesh_metrics_overflow_total{metric=\"one_total\"} 8\n"))
+        #expect(text.contains("nodemesh_metrics_overflow_total{metric=\"two\"} 1\n"))
+    }
+
+    @Test func whatOthersNameOtherIsNoOverflow() {
+        let registry = MetricsRegistry(maxSeries: 1)
+        let counter = registry.counter("x_total", help: "X.", labels: ["l"])
+        counter.with(["other"]).increment()
+        counter.with(["a"]).increment()
+        counter.with(["b"]).increment()
+        let text = registry.render()
+        #expect(text.contains("x_total{l=\"other\"} 2\n"))
+        #expect(text.contains("nodemesh_metrics_overflow_total{metric=\"x_total\"} 1\n"))
+    }
+
+    @Test func collectedSamplesAreBoundedToo() {
+        let registry = MetricsRegistry(maxSeries: 2)
+        registry.collect("x_total", .counter, help: "X.", labels: ["l"]) {
+            (0..<5).map { (["\($0)"], Double($0)) }
+        }
+        #expect(
+            self.text(registry) == """
+                # HELP x_total X.
+                # TYPE x_total counter
+                x_total{l="0"} 0
+                x_total{l="1"} 1
+                x_total{l="other"} 9
+
+                """)
+    }
+
+    @Test func collectedDistributions() {
+        let registry = MetricsRegistry()
+        registry.collectHistogram("lag_seconds", help: "Lag.", buckets: [0.001, 1]) {
+            [([], [3, 4, 4], 0.5), (["wrong"], [1, 1, 1], 1), ([], [1], 1)]
+        }
+        #expect(
+            self.text(registry) == """
+                # HELP lag_seconds Lag.
+                # TYPE lag_seconds histogram
+                lag_seconds_bucket{le="0.001"} 3
+                lag_seconds_bucket{le="1"} 4
+                lag_seconds_bucket{le="+Inf"} 4
+                lag_seconds_sum 0.5
+                lag_seconds_count 4
+
+                """)
     }
 
     @Test func removedSeriesMakeRoom() {

@@ -124,16 +124,5 @@ package final class CertificateAlarms: Sendable {
                 (["expired"], Double(stages.count { $0 == .expired })),
             ]
         }
-        registry.collect(
-            "nodemesh_certificate_expiry_timestamp_seconds", .gauge,
-            help: "When the certificate ends that ends first, as Unix time, of the node's own and of its workloads'.",
-            labels: ["of"]
-        ) {
-            let first = self.state.withLock { $0.values.map(\.notAfter).min() }
-            let node = self.node.withLock { $0 }?.certificate.notAfter
-            return [("node", node), ("workloads", first)].compactMap { of, end in
-                end.map { ([of], $0.timeIntervalSince1970) }
-            }
-        }
     }
 }

@@ -39,5 +39,24 @@ extension ConnectionTelemetry {
         gauge("nodemesh_pipes_lent", "Pipes lent to connections that splice.") { $0.pipesLent }
         count("nodemesh_loop_turns_total", "Turns of the event loops.") { $0.turns }
         count("nodemesh_loop_slow_turns_total", "Turns that took more than a millisecond.") { $0.slowTurns }
+        func histogram(_ name: String, _ help: String, _ read: @escaping @Sendable (ProxyStatistics) -> DurationBuckets)
+        {
+            self.registry.collectHistogram(name, help: help, buckets: DurationBuckets.bounds) {
+                let value = read(proxy.recentStatistics).cumulative
+                return [([], value.counts, value.sum)]
+            }
+        }
+        histogram("nodemesh_loop_turn_seconds", "How long turns of the event loops took, waiting left out.") {
+            $0.turnTimes
+        }
+        histogram(
+            "nodemesh_loop_lag_seconds",
+            "How long what was handed to an event loop waited until the loop began with it."
+        ) { $0.jobDelays }
+        count("nodemesh_connections_accepted_total", "Connections that the loops have accepted.") { $0.accepted }
+        count(
+            "nodemesh_connections_refused_by_limit_total",
+            "Connections refused since the node had too many, or no descriptor was left."
+        ) { $0.refusedByLimit }
     }
 }

@@ -109,7 +109,9 @@ package struct MeshProjection: Sendable, Equatable {
                 id: record.id, addresses: record.addresses, node: record.node, serviceAccount: record.serviceAccount,
                 trustDomain: trustDomain, isHealthy: alive.contains(record.node),
                 isHostNetwork: record.isHostNetwork, ports: record.ports, capacity: record.weight,
-                canonicalName: record.labels["app"], locality: localities[record.node] ?? Locality())
+                canonicalName: record.labels["app"],
+                canonicalRevision: Workload.canonicalRevision(record.labels),
+                locality: localities[record.node] ?? Locality())
             return (workload: workload, labels: record.labels)
         }
         return registered

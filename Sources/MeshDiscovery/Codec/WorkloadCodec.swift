@@ -22,6 +22,7 @@ extension Istio_Workload_Workload {
         self.serviceAccount = workload.serviceAccount
         self.node = workload.node
         self.canonicalName = workload.canonicalName
+        self.canonicalRevision = workload.canonicalRevision
         self.workloadType = .pod
         self.workloadName = workload.id.name
         self.authorizationPolicies = workload.policies.map(\.description)
@@ -85,6 +86,8 @@ extension Workload {
                 .flatMap { NamespacedName($0.name) },
             canonicalName: message.canonicalName.isEmpty
                 ? nil : try Field.name(message.canonicalName, "canonical_name"),
+            canonicalRevision: message.canonicalRevision.isEmpty
+                ? nil : try Field.name(message.canonicalRevision, "canonical_revision"),
             locality: try Locality(message.locality),
             limits: try Istio_Workload_Extension.find(Nodemesh_V1_WorkloadLimits.self, in: message.extensions).map {
                 limits throws(ResourceError) in try WorkloadLimits(limits)

@@ -22,9 +22,12 @@ struct AccessEntry: Decodable {
     var reason: String?
     var detail: String?
     var traceparent: String?
+    var event: String?
+    /// Microseconds.
+    var phases: [String: Int]?
 
     enum CodingKeys: String, CodingKey {
-        case direction, wire, engine, policy, reason, detail, traceparent
+        case direction, wire, engine, policy, reason, detail, traceparent, event, phases
         case source = "src.addr"
         case sourceWorkload = "src.workload"
         case sourceNamespace = "src.namespace"

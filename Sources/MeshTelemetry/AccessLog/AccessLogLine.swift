@@ -2,13 +2,16 @@
 
 package import MeshModel
 
-/// One connection as one line of JSON. Fields that are not known are left out.
+/// One event of a connection as one line of JSON. Fields that are not known are left out; phases are in microseconds, and
+/// so is `srtt`.
 package enum AccessLogLine {
     /// Ends with a line feed and holds no other.
-    package static func text(_ record: ConnectionRecord) -> String {
+    package static func text(_ record: ConnectionRecord, event: AccessLogSettings.Event = .close) -> String {
         var line = JSONLine()
-        let end = record.openedAt.addingReportingOverflow(record.duration)
+        let setup = UInt64(record.phases[.setup] ?? 0) * 1000
+        let end = record.openedAt.addingReportingOverflow(event == .open ? setup : record.duration)
         line.add("timestamp", Self.timestamp(end.overflow ? record.openedAt : end.partialValue))
+        line.add("event", event.rawValue)
         line.add("connection", record.id)
         line.add("direction", record.direction.rawValue)
         line.add("src.addr", record.sourceAddress.description)
@@ -35,6 +38,25 @@ package enum AccessLogLine {
         line.add("dry_run_allowed", changes.filter(\.wouldAllow).map(\.policy.description))
         line.add("detail", record.detail)
         line.add("traceparent", record.trace?.description)
+        let phases = record.phases.reached
+        if !phases.isEmpty { line.add("phases", phases.map { ($0.phase.rawValue, UInt64($0.microseconds)) }) }
+        if let tcp = record.tcp {
+            line.add(
+                "tcp",
+                [
+                    ("srtt", UInt64(tcp.smoothedRTT)), ("segments", UInt64(tcp.sentSegments)),
+                    ("retransmitted", UInt64(tcp.retransmittedSegments)),
+                ])
+        }
+        return line.finished
+    }
+
+    /// Tells how many lines are missing since the last such line, by cause.
+    static func losses(_ losses: [AccessLogQueue.Loss: UInt64], at time: UInt64) -> String {
+        var line = JSONLine()
+        line.add("timestamp", Self.timestamp(time))
+        line.add("event", "dropped")
+        for loss in AccessLogQueue.Loss.allCases { if let count = losses[loss] { line.add(loss.rawValue, count) } }
         return line.finished
     }
 
@@ -66,7 +88,7 @@ package enum AccessLogLine {
     }
 }
 
-/// Builds one flat JSON object on one line.
+/// Builds one JSON object on one line.
 private struct JSONLine {
     private var text = "{"
 
@@ -85,6 +107,11 @@ private struct JSONLine {
             self.quote(value)
         }
         self.text += "]"
+    }
+
+    mutating func add(_ key: String, _ values: [(String, UInt64)]) {
+        let text = values.map { "\"\($0)\":\($1)" }.joined(separator: ",")
+        self.add(key, "{\(text)}", isNumber: true)
     }
 
     mutating func add(_ key: String, _ value: UInt64) { self.add(key, String(value), isNumber: true) }

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshLinux
+import MeshModel
+import MeshProxy
+import MeshTelemetry
+import ServiceLifecycle
+
+/// Looks at all open connections now and then: for the state of their TCP connections, and for the access log's lines
+/// about those that stay open.
+struct TelemetryTicker: ServiceLifecycle.Service {
+    let telemetry: ConnectionTelemetry
+    let proxy: Proxy
+    let direct: LocalPath
+
+    /// How often at least.
+    private static let interval = 10
+
+    func run() async throws {
+        let lines = self.telemetry.accessLog.map { $0.settings.interval } ?? Self.interval
+        let pause = Duration.seconds(max(1, min(Self.interval, lines)))
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                try? await Task.sleep(for: pause)
+                if Task.isCancelled { return }
+                let records = await self.proxy.connections(isSampled: true) + self.direct.connections()
+                self.telemetry.observe(records, now: Clock.wall)
+            }
+        }
+    }
+}
