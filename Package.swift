@@ -181,7 +181,7 @@ let package = Package(
             dependencies: [
                 "MeshAgent", "MeshTelemetry", "MeshIdentity", "MeshDiscovery", "MeshAPI", "MeshModel", "MeshAdminAPI",
                 "MeshConfiguration", "MeshLinux", grpc,
-                grpcTransport, protobuf, nio, nioTLS, x509, log,
+                grpcTransport, protobuf, nio, nioPosix, nioTLS, x509, log,
             ],
             swiftSettings: settings),
         .testTarget(

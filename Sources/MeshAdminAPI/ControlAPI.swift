@@ -213,11 +213,18 @@ package struct ControlStatus: Codable, Sendable, Hashable {
     package var services: Int
     package var policies: Int
     package var startedAt: Date
+    /// What an operator should know, as a sentence.
+    package var problem: String?
+    /// How far a rotation of the root is: `adding` or `switched`; nil: there is none.
+    package var caRotation: String?
 
     package init(
         version: String, trustDomain: String, caFingerprint: String, caExpiresAt: Date, nodes: Int, nodesAlive: Int,
-        workloads: Int, services: Int, policies: Int, startedAt: Date
+        workloads: Int, services: Int, policies: Int, startedAt: Date, problem: String? = nil,
+        caRotation: String? = nil
     ) {
+        self.problem = problem
+        self.caRotation = caRotation
         self.version = version
         self.trustDomain = trustDomain
         self.caFingerprint = caFingerprint
@@ -238,7 +245,7 @@ package struct CertificateSummary: Codable, Sendable, Hashable {
     package var node: String
     package var notBefore: Date
     package var notAfter: Date
-    /// On a node: `valid`, `pending`, `renewing` or `expired`, with the last error if there is one.
+    /// On a node: `valid`, `pending`, `renewing`, `expired` or `not yet valid`, with the last error if there is one.
     package var state: String
     package var lastError: String?
 

@@ -39,15 +39,20 @@ package struct Agent: Sendable {
     /// - Parameter takesOver: from the daemon that runs with this run directory, if one does.
     package func run(takesOver: Bool = false) async throws(AgentError) {
         ProcessSignals.ignoreBrokenPipe()
+        let trace = StartTrace(logger: self.logger)
+        trace.reached("configuration")
         var arrival = Arrival(self.configuration, logger: self.logger)
         let setup = HostSetup(configuration: self.configuration, logger: self.logger)
         try setup.makeDirectories()
         let lock = try await arrival.claim(takesOver: takesOver)
         defer { withExtendedLifetime(lock) {} }
         let cgroup = try setup.enterCgroup(of: arrival.cgroup)
-        let start = try await self.findIdentity()
+        trace.reached("host")
+        let start = try await self.findIdentity(trace)
+        trace.reached("identity and view from disk")
         let steering = try AgentParts.steering(
             self.configuration, cgroup: cgroup, lock: arrival.steeringLock(), logger: self.logger)
+        trace.reached("kernel programs")
         let supervision = Supervision(environment: arrival.environment, logger: self.logger)
         let endings = Endings()
         let server = try self.serveTakeOver(
@@ -55,6 +60,7 @@ package struct Agent: Sendable {
         let parts = try self.assemble(
             cgroup: cgroup, start: start, steering: steering, supervision: supervision,
             arrival: &arrival)
+        trace.reached("parts")
         arrival.forgetStored(supervision)
         defer {
             server.stop()
@@ -146,7 +152,7 @@ package struct Agent: Sendable {
     }
 
     /// What the last run left on disk: with it nothing waits for the control plane.
-    private func findIdentity() async throws(AgentError) -> StartState {
+    private func findIdentity(_ trace: StartTrace) async throws(AgentError) -> StartState {
         guard let address = self.configuration.controlPlane else { throw AgentError("controlPlane: missing") }
         let join = NodeJoin(
             store: NodeCredentialStore(directory: self.configuration.dataDirectory),
@@ -159,7 +165,8 @@ package struct Agent: Sendable {
             self.logger.info(
                 "this node's identity is at hand", metadata: ["node.identity": "\(credentials.svid.identity)"])
             var start = StartState(
-                credentials: credentials, directory: self.configuration.dataDirectory, logger: self.logger)
+                credentials: credentials, directory: self.configuration.dataDirectory, trace: trace,
+                logger: self.logger)
             if let token, let fingerprint {
                 start.rejoin = { try await join.exchange(token, node: node, fingerprint: fingerprint) }
             }

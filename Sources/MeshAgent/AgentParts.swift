@@ -115,6 +115,7 @@ struct AgentParts: Sendable {
         } else {
             try proxy.start()
         }
+        start.trace.reached("data plane")
         telemetry.watch(proxy)
         telemetry.watchLoops(of: proxy)
         let path = try LocalPath(
@@ -172,6 +173,8 @@ struct AgentParts: Sendable {
             node: configuration.node, locality: configuration.locality, logger: logger,
             report: { control.setTrustReport($0) }
         ) { view in
+            start.trace.reached(
+                view.identities.isEmpty ? "view" : "view with \(view.identities.count) certificates")
             certificates.setIssuingRoot(view.snapshot.settings.issuingRoot)
             // The loops come first: from the moment a prefix is captured they must know what is in it.
             telemetry.update(view.snapshot)
@@ -206,6 +209,7 @@ struct AgentParts: Sendable {
             names: names, watcher: watch.watcher
         ) { entries in
             let identities = Self.identities(of: entries, trustDomain: trustDomain)
+            if !entries.isEmpty { start.trace.reached("\(entries.count) workloads enrolled") }
             await certificates.adopt(Set(identities.values))
             await path.update(workloads: entries.compactMap { $0.directEnd })
             await views.update(local: identities)

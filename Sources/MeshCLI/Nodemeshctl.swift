@@ -49,7 +49,7 @@ package struct Nodemeshctl: AsyncParsableCommand {
                 name: "Mesh",
                 subcommands: [
                     WorkloadCommand.self, ServiceCommand.self, CertificateCommand.self, NodeCommand.self,
-                    JoinTokenCommand.self,
+                    JoinTokenCommand.self, CACommand.self, AcceptRestoreCommand.self,
                 ]),
             CommandGroup(
                 name: "Resources",

@@ -30,7 +30,9 @@ package struct ControlPlane: Sendable {
     package let configuration: ControlConfiguration
     package let directory: DataDirectory
     package let store: Store
-    package let authority: CertificateAuthority
+    package let authorities: AuthorityKeeper
+    /// The one that signs.
+    package var authority: CertificateAuthority { self.authorities.authorities.active }
     package let adminToken: String
     package let operators: OperatorAPI
     package let metrics: ControlMetrics
@@ -54,21 +56,27 @@ package struct ControlPlane: Sendable {
         self.directory = try DataDirectory(configuration.dataDirectory)
         self.store = try self.directory.openStore()
         let (now, nodes) = (Date(), try await self.store.nodes())
-        self.authority = try self.directory.authority(
-            trustDomain: configuration.trustDomain, isInUse: !nodes.isEmpty, now: now)
+        self.liveness = NodeLiveness(timeout: .seconds(configuration.nodeTimeout))
+        self.liveness.restore(nodes, now: .now)
+        let authorities = try await AuthorityKeeper(
+            store: self.store, files: self.directory.authorities, liveness: self.liveness,
+            trustDomain: configuration.trustDomain, isInUse: !nodes.isEmpty, now: now, logger: logger)
+        self.authorities = authorities
         self.adminToken = try self.directory.adminToken()
         let advertise =
             configuration.advertise.isEmpty
             ? [HostPort(host: ProcessInfo.processInfo.hostName, port: configuration.grpcListen.port)]
             : configuration.advertise
-        self.credentials = try ServerCredentials(
-            authority: self.authority, names: Self.names(configuration, advertise), now: now)
-        self.liveness = NodeLiveness(timeout: .seconds(configuration.nodeTimeout))
-        self.liveness.restore(nodes, now: .now)
+        let credentials = try ServerCredentials(
+            authorities: authorities.authorities, names: Self.names(configuration, advertise), now: now)
+        self.credentials = credentials
+        authorities.whenChanged { try credentials.change($0, now: Date()) }
 
         let settings = MeshSettings(
             trustDomain: configuration.trustDomain, prefixes: Self.prefixes(configuration),
-            trustBundle: try self.authority.trustBundle().pem, rootNamespace: Self.rootNamespace)
+            trustBundle: [], rootNamespace: Self.rootNamespace,
+            maxStaleness: configuration.maxStaleness > 0 ? configuration.maxStaleness : nil)
+        let restored = RestoreWatch(store: self.store, logger: logger)
         let sessions = NodeSessions()
         let authenticator = NodeAuthenticator(
             store: self.store, trustDomain: configuration.trustDomain, metrics: self.metrics)
@@ -76,20 +84,29 @@ package struct ControlPlane: Sendable {
             DiscoveryServer.Peer(name: try await authenticator.authenticate(context).name)
         }
         self.publisher = MeshPublisher(
-            store: self.store, liveness: self.liveness, discovery: self.discovery, settings: settings,
-            metrics: self.metrics, logger: logger)
+            store: self.store, liveness: self.liveness, discovery: self.discovery,
+            settings: {
+                let present = authorities.authorities
+                var settings = settings
+                settings.trustBundle = try present.bundle().pem
+                settings.issuingRoot = try present.active.fingerprint().description
+                return settings
+            }, metrics: self.metrics, logger: logger)
         self.recent = RecentConnections(startedAt: Int64(now.timeIntervalSince1970))
         let issuer = Issuer(
-            store: self.store, authority: self.authority, validity: TimeInterval(configuration.svidTTL),
-            metrics: self.metrics, logger: logger)
+            store: self.store, authorities: authorities, validity: TimeInterval(configuration.svidTTL),
+            nodeValidity: TimeInterval(max(configuration.nodeTTL, configuration.svidTTL)), metrics: self.metrics,
+            logger: logger)
         self.operators = OperatorAPI(
             store: self.store, publisher: self.publisher, liveness: self.liveness, sessions: sessions,
-            discovery: self.discovery, recent: self.recent, authority: self.authority, settings: settings,
-            advertise: advertise, metrics: self.metrics, live: live, logger: logger, startedAt: now)
+            discovery: self.discovery, recent: self.recent, authorities: authorities, restored: restored, settings: settings,
+            advertise: advertise,
+            metrics: self.metrics, live: live, logger: logger, startedAt: now)
         self.transport = try NodeTransport.make(address: configuration.grpcListen, credentials: self.credentials)
         self.nodes = NodeService(
             authenticator: authenticator, issuer: issuer, store: self.store, liveness: self.liveness,
-            sessions: sessions, publisher: self.publisher, recent: self.recent, metrics: self.metrics, logger: logger)
+            sessions: sessions, publisher: self.publisher, recent: self.recent, restored: restored, metrics: self.metrics,
+            logger: logger)
         self.certificates = CertificateService(authenticator: authenticator, issuer: issuer)
         self.nodeServer = GRPCServer(
             transport: self.transport, services: [self.nodes, self.certificates, self.discovery],
@@ -144,7 +161,7 @@ package struct ControlPlane: Sendable {
             self.publisher,
             Housekeeping(
                 store: self.store, liveness: self.liveness, publisher: self.publisher,
-                credentials: self.credentials, logger: self.logger),
+                credentials: self.credentials, authorities: self.authorities, logger: self.logger),
             NodeServer(
                 server: self.nodeServer, transport: self.transport, discovery: self.discovery,
                 address: configuration.grpcListen.description, logger: self.logger),
@@ -210,9 +227,14 @@ package struct ControlPlane: Sendable {
         registry.collect(
             "nodemesh_control_objects", .gauge, help: "What the mesh consists of as last published.", labels: ["kind"]
         ) { publisher.counts.map { ([$0.key], Double($0.value)) } }
-        let expiry = self.authority.root.notValidAfter.timeIntervalSince1970
-        registry.gauge(
-            "nodemesh_control_ca_expiry_timestamp_seconds", help: "When the root certificate ends, as Unix time."
-        ).with().set(expiry)
+        let authorities = self.authorities
+        registry.collect(
+            "nodemesh_control_ca_expiry_timestamp_seconds", .gauge,
+            help: "When the root certificate that signs ends, as Unix time."
+        ) { [([], authorities.authorities.active.root.notValidAfter.timeIntervalSince1970)] }
+        registry.collect(
+            "nodemesh_control_ca_roots", .gauge,
+            help: "Roots that nodes are told to trust; more than one in a rotation."
+        ) { [([], Double(authorities.authorities.all.count))] }
     }
 }

@@ -12,6 +12,10 @@ package struct CertificateFingerprint: Hashable, Sendable, LosslessStringConvert
         self.description = "sha256:" + hexadecimal(SHA256.hash(data: Array(der)))
     }
 
+    /// Its first 32 digits, which fit a label of a DNS name: what a client says in front of a control plane's name in
+    /// TLS to be shown a certificate that leads to this root.
+    package var hint: String { String(self.description.dropFirst("sha256:".count).prefix(32)) }
+
     package init(_ certificate: Certificate) throws(IdentityError) { self.init(der: try certificate.der()) }
 
     /// Parses the text form; upper-case digits and colons between bytes (OpenSSL's form) are accepted.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import CLibBPF
 import CMeshABI
+import Dispatch
 import Glibc
 import MeshLinux
 import MeshPrograms
+import Synchronization
 
 /// Puts embedded objects into the kernel.
 enum ProgramLoader {
@@ -45,6 +47,28 @@ enum ProgramLoader {
             }
             return Program(name: embedded.name, descriptor: try Self.keep(bpf_program__fd(program)))
         }
+    }
+
+    /// Loads programs side by side: the kernel takes tens of milliseconds to verify each, and connections wait for them.
+    static func load(
+        all embedded: [EmbeddedProgram], maps: SteeringMaps, config: nm_config
+    ) throws(SteeringError) -> [Program] {
+        let loaded = Mutex<[Int: Program]>([:])
+        DispatchQueue.concurrentPerform(iterations: embedded.count) { index in
+            guard let program = try? Self.load(embedded[index], maps: maps, config: config) else { return }
+            loaded.withLock { $0[index] = program }
+        }
+        let found = loaded.withLock { $0 }
+        var programs: [Program] = []
+        for (index, one) in embedded.enumerated() {
+            if let program = found[index] {
+                programs.append(program)
+            } else {
+                // Again and alone, so that the verifier's words are about it only.
+                programs.append(try Self.load(one, maps: maps, config: config))
+            }
+        }
+        return programs
     }
 
     private static func configure(_ object: OpaquePointer, _ config: nm_config, name: String) throws(SteeringError) {

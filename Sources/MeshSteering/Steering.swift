@@ -86,11 +86,11 @@ package final class Steering: Sendable {
         self.maps = maps
         let config = nm_config(configuration)
         var (programs, nodePrograms) = ([Hook: ProgramLoader.Program](), [NodeHook: ProgramLoader.Program]())
-        for hook in Hook.allCases {
-            programs[hook] = try ProgramLoader.load(hook.program, maps: maps, config: config)
-        }
-        for hook in NodeHook.allCases {
-            nodePrograms[hook] = try ProgramLoader.load(hook.program, maps: maps, config: config)
+        let loaded = try ProgramLoader.load(
+            all: Hook.allCases.map(\.program) + NodeHook.allCases.map(\.program), maps: maps, config: config)
+        for (hook, program) in zip(Hook.allCases, loaded) { programs[hook] = program }
+        for (hook, program) in zip(NodeHook.allCases, loaded.dropFirst(Hook.allCases.count)) {
+            nodePrograms[hook] = program
         }
         (self.programs, self.nodePrograms) = (programs, nodePrograms)
         do throws(SystemError) {

@@ -75,11 +75,18 @@ package struct NodeRecord: Hashable, Sendable {
     package var joinID: String
     /// Where its workloads are too.
     package var locality: Locality
+    /// `sha256:<hex>` of the roots that the node and its data plane trust, as it said; empty: it has not yet.
+    package var trustedRoots: [String]
+    /// Of the roots that its certificates lead to, as it said.
+    package var issuingRoots: [String]
 
     package init(
         name: String, addresses: [IPAddress], tunnelPort: UInt16, joinedAt: Date, lastSeenAt: Date?,
-        generation: UInt64, joinID: String, locality: Locality = .init()
+        generation: UInt64, joinID: String, locality: Locality = .init(), trustedRoots: [String] = [],
+        issuingRoots: [String] = []
     ) {
+        self.trustedRoots = trustedRoots
+        self.issuingRoots = issuingRoots
         self.name = name
         self.addresses = addresses
         self.tunnelPort = tunnelPort

@@ -52,6 +52,16 @@ enum Schema {
         migrator.registerMigration("4 ports") { db in
             try db.execute(sql: "ALTER TABLE workloads ADD COLUMN ports TEXT NOT NULL DEFAULT ''")
         }
+        migrator.registerMigration("5 authorities") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE authorities (
+                        fingerprint TEXT PRIMARY KEY, certificate TEXT NOT NULL, state TEXT NOT NULL,
+                        addedAt REAL NOT NULL) WITHOUT ROWID;
+                    ALTER TABLE nodes ADD COLUMN trustedRoots TEXT NOT NULL DEFAULT '';
+                    ALTER TABLE nodes ADD COLUMN issuingRoots TEXT NOT NULL DEFAULT '';
+                    """)
+        }
         return migrator
     }
 }

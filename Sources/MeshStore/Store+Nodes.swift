@@ -42,7 +42,9 @@ extension Store {
                 joinedAt: Date(stored: row["joinedAt"]),
                 lastSeenAt: (row["lastSeenAt"] as Double?).map { Date(stored: $0) },
                 generation: UInt64(bitPattern: row["generation"] as Int64), joinID: row["joinID"],
-                locality: Locality(row["locality"] as String) ?? Locality())
+                locality: Locality(row["locality"] as String) ?? Locality(),
+                trustedRoots: (row["trustedRoots"] as String).split(separator: " ").map(String.init),
+                issuingRoots: (row["issuingRoots"] as String).split(separator: " ").map(String.init))
         }
     }
 

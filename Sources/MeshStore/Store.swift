@@ -87,6 +87,9 @@ package final class Store: Sendable {
         }
     }
 
+    /// Grows with every change.
+    package func presentRevision() async throws(StoreError) -> Int64 { try await self.read { try Self.revision($0) } }
+
     /// Moves the write-ahead log into the file and closes it; later calls fail.
     package func close() throws(StoreError) {
         do {

@@ -169,7 +169,7 @@ import X509
         let never = await self.code { try await authenticator.authenticate(nil, now: .now) }
         #expect(never == .unauthenticated)
         let expired = await self.code {
-            try await authenticator.authenticate(certificate, now: .now.addingTimeInterval(90_000))
+            try await authenticator.authenticate(certificate, now: .now.addingTimeInterval(8 * 86_400))
         }
         #expect(expired == .unauthenticated)
         // Signed by the right authority, for the right name, but never given to the node: not in the log.
@@ -258,7 +258,10 @@ import X509
     }
 
     @Test func nobodyGetsMoreTimeThanConfigured() async throws {
-        let fixture = try await Fixture { $0.svidTTL = 600 }
+        let fixture = try await Fixture {
+            $0.svidTTL = 60
+            $0.nodeTTL = 600
+        }
         let node = try await self.authenticated("n1", fixture)
         for (asked, expected) in [(Int64(60), 60.0), (0, 600), (-5, 600), (.max, 600)] {
             var request = try self.certificateRequest("spiffe://mesh.internal/node/n1")

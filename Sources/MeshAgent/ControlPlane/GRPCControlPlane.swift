@@ -26,7 +26,8 @@ package struct GRPCControlPlane: ControlPlaneDialler {
         let tls = ControlPlaneTLS(trust: .pinned(fingerprint), clock: self.clock)
         let address = self.address
         do {
-            return try await withGRPCClient(transport: try self.transport(tls, presenting: nil)) { client in
+            return try await withGRPCClient(transport: try self.transport(tls, presenting: nil, root: fingerprint)) {
+                client in
                 let service = Nodemesh_V1_NodeService.Client(wrapping: client)
                 let answer = try await service.join(
                     .with { ($0.token, $0.nodeName, $0.csr) = (token, node, csrPEM) },
@@ -48,7 +49,9 @@ package struct GRPCControlPlane: ControlPlaneDialler {
         let tls = ControlPlaneTLS(trust: .bundle(credentials.bundle), clock: self.clock)
         let address = self.address
         do {
-            try await withGRPCClient(transport: try self.transport(tls, presenting: credentials.svid)) { client in
+            try await withGRPCClient(
+                transport: try self.transport(tls, presenting: credentials.svid, root: credentials.svid.issuer)
+            ) { client in
                 try await body(GRPCSession(client: client, tls: tls, address: address))
             }
         } catch let error as ControlPlaneError {
@@ -58,8 +61,9 @@ package struct GRPCControlPlane: ControlPlaneDialler {
         }
     }
 
+    /// - Parameter root: one that the control plane's certificate may lead to; during a rotation it has several.
     private func transport(
-        _ tls: ControlPlaneTLS, presenting svid: SVID?
+        _ tls: ControlPlaneTLS, presenting svid: SVID?, root: CertificateFingerprint
     ) throws -> HTTP2ClientTransport.Posix {
         let target: any ResolvableTarget =
             switch IPAddress(self.address.host) {
@@ -71,7 +75,7 @@ package struct GRPCControlPlane: ControlPlaneDialler {
             target: target, transportSecurity: tls.security(presenting: svid),
             config: .defaults { config in
                 // Also the server name of TLS, which must not be an address.
-                config.http2.authority = CertificateAuthority.controlPlaneName
+                config.http2.authority = "\(root.hint).\(CertificateAuthority.controlPlaneName)"
                 config.connection.maxIdleTime = nil
                 // A control plane that vanished without a word must be noticed.
                 config.connection.keepalive = .init(

@@ -64,6 +64,8 @@ package struct NodeJoin: Sendable {
         }
         let grant = try await self.dialler.join(token: token, node: node, csrPEM: request, fingerprint: fingerprint)
         let credentials = try await self.check(grant, node: node, key: key, fingerprint: fingerprint)
+        // Of what an earlier identity of this node was told nothing counts, nor how new its control plane's store was.
+        ViewStore.clear(directory: self.store.directory)
         try self.store.save(credentials)
         return credentials
     }

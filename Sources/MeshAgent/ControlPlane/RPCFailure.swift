@@ -9,7 +9,9 @@ enum RPCFailure {
     static func translate(_ error: any Error, tls: ControlPlaneTLS?, address: HostPort) -> ControlPlaneError {
         if let reason = tls?.failure {
             return ControlPlaneError(
-                .untrustedServer, "the server at \(address) is not this mesh's control plane: \(reason)")
+                .untrustedServer,
+                "the server at \(address) is not this mesh's control plane: \(reason). If its root was changed while this node"
+                    + " was away, join again: 'nodemeshctl join-token create', then restart nodemeshd with the token")
         }
         if let error = error as? DiscoveryError {
             return ControlPlaneError(error.code == .rolledBack ? .rolledBack : .badAnswer, error.message)

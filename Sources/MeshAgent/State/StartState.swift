@@ -9,10 +9,12 @@ package struct StartState: Sendable {
     package let view: RestoredView
     package let faults: StateFaults
     package let queue = StateQueue()
+    package let trace: StartTrace
     /// Joins anew; nil: there is no token.
     package var rejoin: (@Sendable () async throws -> NodeCredentials)?
 
-    package init(credentials: NodeCredentials, directory: String, logger: Logger) {
+    package init(credentials: NodeCredentials, directory: String, trace: StartTrace, logger: Logger) {
+        self.trace = trace
         self.credentials = credentials
         self.faults = StateFaults(logger: logger)
         self.view = RestoredView(directory: directory, credentials: credentials, faults: self.faults, logger: logger)

@@ -98,7 +98,7 @@ package struct ViewStore: Sendable {
     }
 
     /// What the node knew under another identity is nothing to it any more.
-    package func clear() {
-        for path in [self.snapshotPath, self.markPath] { SecretFile.remove(path) }
+    package static func clear(directory: String) {
+        for name in ["view.snapshot", "view.mark"] { SecretFile.remove("\(directory)/\(name)") }
     }
 }

@@ -88,6 +88,10 @@ extension ControlStatus {
         facts.add("Version", "\(self.version), up \(Human.duration(now.timeIntervalSince(self.startedAt)))")
         facts.add("Trust domain", self.trustDomain)
         facts.add("CA fingerprint", self.caFingerprint)
+        if let phase = self.caRotation {
+            facts.add("CA rotation", "\(phase); 'nodemeshctl ca status' shows what it waits for", .warning)
+        }
+        if let problem = self.problem { facts.add("Alarm", problem, .bad) }
         facts.add("CA expires", Human.relative(self.caExpiresAt, to: now), self.caExpiresAt <= now ? .bad : .plain)
         facts.add(
             "Nodes", "\(self.nodesAlive) of \(self.nodes) alive", self.nodesAlive < self.nodes ? .warning : .plain)

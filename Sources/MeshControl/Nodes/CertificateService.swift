@@ -65,7 +65,7 @@ struct CertificateService: Istio_V1_Auth_IstioCertificateService.SimpleServicePr
         _ request: Istio_V1_Auth_IstioCertificateRequest, _ node: AuthenticatedNode
     ) throws -> SPIFFEID {
         let text = request.metadata.fields["ImpersonatedIdentity"]?.stringValue ?? ""
-        let trustDomain = self.issuer.authority.trustDomain
+        let trustDomain = self.issuer.authorities.authorities.active.trustDomain
         if text.isEmpty, let own = SPIFFEID(trustDomain: trustDomain, subject: .node(node.name)) { return own }
         guard let identity = SPIFFEID(text), identity.trustDomain == trustDomain else {
             throw RPCError(

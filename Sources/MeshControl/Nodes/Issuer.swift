@@ -10,16 +10,23 @@ import MeshStore
 /// Signs what a caller is entitled to, and logs it before it leaves.
 struct Issuer: Sendable {
     let store: Store
-    let authority: CertificateAuthority
-    /// Seconds; also the most that a caller gets.
+    let authorities: AuthorityKeeper
+    /// Seconds, of workloads; also the most that a caller gets.
     let validity: TimeInterval
+    /// Seconds, of nodes.
+    let nodeValidity: TimeInterval
     let metrics: ControlMetrics
     let logger: Logger
 
     func sign(_ csr: String, for identity: SPIFFEID, validity: TimeInterval?) throws -> IssuedCertificate {
+        let most =
+            switch identity.subject {
+            case .node: self.nodeValidity
+            case .workload: self.validity
+            }
         do {
-            return try self.authority.sign(
-                csrPEM: csr, identity: identity, validity: min(validity ?? self.validity, self.validity), now: Date())
+            return try self.authorities.authorities.active.sign(
+                csrPEM: csr, identity: identity, validity: min(validity ?? most, most), now: Date())
         } catch {
             self.metrics.refused(.signingRequest)
             self.logger.warning(

@@ -18,6 +18,7 @@ struct NodeService: Nodemesh_V1_NodeService.SimpleServiceProtocol {
     let sessions: NodeSessions
     let publisher: MeshPublisher
     let recent: RecentConnections
+    let restored: RestoreWatch
     let metrics: ControlMetrics
     let logger: Logger
 
@@ -45,7 +46,8 @@ struct NodeService: Nodemesh_V1_NodeService.SimpleServiceProtocol {
 
     func join(_ request: Nodemesh_V1_JoinRequest) async throws -> Nodemesh_V1_JoinResponse {
         let name = request.nodeName
-        let authority = self.issuer.authority
+        let authorities = self.issuer.authorities.authorities
+        let authority = authorities.active
         guard let identity = SPIFFEID(trustDomain: authority.trustDomain, subject: .node(name)) else {
             throw RPCError(
                 code: .invalidArgument,
@@ -75,7 +77,7 @@ struct NodeService: Nodemesh_V1_NodeService.SimpleServiceProtocol {
         self.logger.notice("a node joined", metadata: ["node.id": "\(name)"])
         var response = Nodemesh_V1_JoinResponse()
         response.certChain = certificate.chainPEM
-        response.trustBundle = try authority.trustBundle().pem
+        response.trustBundle = try authorities.bundle().pem
         response.trustDomain = authority.trustDomain
         return response
     }
@@ -140,6 +142,7 @@ struct NodeService: Nodemesh_V1_NodeService.SimpleServiceProtocol {
         } catch {
             throw error.rpcError
         }
+        if let record { try await self.take(request, of: record) }
         if self.liveness.heard(node.name, now: .now) {
             self.logger.notice("a node is heard from again", metadata: ["node.id": "\(node.name)"])
             self.publisher.changed()
@@ -164,5 +167,21 @@ struct NodeService: Nodemesh_V1_NodeService.SimpleServiceProtocol {
             try ReportReader.read(request, now: now), dropped: request.dropped, from: node.name, run: request.run,
             sequence: request.sequence, now: now)
         return .with { $0.intervalSeconds = Self.reportInterval }
+    }
+
+    /// What a node says of trust, and of this store.
+    private func take(_ request: Nodemesh_V1_HeartbeatRequest, of node: NodeRecord) async throws {
+        // A node trusts as many roots as a bundle may have.
+        let trusted = request.trustedRoots.prefix(64).compactMap { CertificateFingerprint($0)?.description }.sorted()
+        let issuing = request.issuingRoots.prefix(64).compactMap { CertificateFingerprint($0)?.description }.sorted()
+        do throws(StoreError) {
+            if (trusted, issuing) != (node.trustedRoots, node.issuingRoots) {
+                try await self.store.setRoots(of: node.name, trusted: trusted, issuing: issuing)
+            }
+            let present = try await self.store.presentRevision()
+            self.restored.heard(request.seenRevision, from: node.name, present: present)
+        } catch {
+            throw error.rpcError
+        }
     }
 }

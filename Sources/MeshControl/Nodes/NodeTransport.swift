@@ -13,12 +13,12 @@ enum NodeTransport {
     static func make(
         address: MeshModel.SocketAddress, credentials: ServerCredentials
     ) throws -> HTTP2ServerTransport.Posix {
-        let context = try NIOSSLContext(configuration: try credentials.nodeConfiguration())
         var config = HTTP2ServerTransport.Posix.Config.defaults
         config.channelDebuggingCallbacks.onAcceptTCPConnection = { channel in
             channel.eventLoop.makeCompletedFuture {
+                // Another one after the roots or the certificate have changed.
                 try channel.pipeline.syncOperations.addHandler(
-                    NIOSSLServerHandler(context: context), position: .first)
+                    NIOSSLServerHandler(context: try credentials.nodeContext()), position: .first)
             }
         }
         // A node keeps one stream for discovery and calls now and then; a dead one must be noticed.

@@ -6,56 +6,88 @@ import NIOCore
 import NIOSSL
 import Synchronization
 
-/// The control plane's own certificate and key, for both of its TLS listeners. It is renewed in place: handshakes after
-/// a renewal present the new one.
+/// The control plane's own certificates and keys, for both of its TLS listeners: one under each root that is trusted, so
+/// that a node which knows one of them only gets the one that leads to it. They are renewed in place: handshakes after a
+/// renewal present the new ones.
 package final class ServerCredentials: Sendable {
     /// Seconds.
     private static let validity: TimeInterval = 30 * 86_400
 
-    private struct Current {
+    private struct Certificate {
         var chain: [NIOSSLCertificateSource]
         var key: NIOSSLPrivateKeySource
         var renewal: Date
     }
 
-    private let authority: CertificateAuthority
+    private struct Current {
+        var authorities: Authorities
+        /// By the hint of their root.
+        var certificates: [String: Certificate]
+        /// Of the root that signs.
+        var active: Certificate
+        /// For the listener of nodes; verifies their certificates against every root.
+        var context: NIOSSLContext?
+    }
+
     private let names: [String]
     private let current: Mutex<Current>
 
     /// - Parameter names: DNS names and IP addresses under which the control plane may be dialled.
-    package init(authority: CertificateAuthority, names: [String], now: Date) throws {
-        self.authority = authority
+    package init(authorities: Authorities, names: [String], now: Date) throws {
         self.names = names
-        self.current = Mutex(try Self.issue(authority, names, now))
+        let active = try Self.issue(authorities.active, names, now)
+        self.current = Mutex(Current(authorities: authorities, certificates: [:], active: active))
+        try self.change(authorities, now: now)
     }
 
-    /// Makes a new key and certificate once half of the present one's life is over.
-    func renewIfDue(now: Date) throws {
-        guard self.current.withLock({ $0.renewal <= now }) else { return }
-        let new = try Self.issue(self.authority, self.names, now)
+    /// Makes certificates under each of these roots.
+    package func change(_ authorities: Authorities, now: Date) throws {
+        var certificates: [String: Certificate] = [:]
+        for authority in authorities.all {
+            certificates[try authority.fingerprint().hint] = try Self.issue(authority, self.names, now)
+        }
+        guard let active = certificates[try authorities.active.fingerprint().hint] else { return }
+        let new = Current(authorities: authorities, certificates: certificates, active: active)
         self.current.withLock { $0 = new }
+        let context = try NIOSSLContext(configuration: try self.nodeConfiguration())
+        self.current.withLock { $0.context = context }
     }
 
-    private static func issue(_ authority: CertificateAuthority, _ names: [String], _ now: Date) throws -> Current {
+    /// Makes new keys and certificates once half of the present ones' life is over.
+    func renewIfDue(now: Date) throws {
+        let (authorities, isDue) = self.current.withLock { ($0.authorities, $0.active.renewal <= now) }
+        if isDue { try self.change(authorities, now: now) }
+    }
+
+    private static func issue(
+        _ authority: CertificateAuthority, _ names: [String], _ now: Date
+    ) throws -> Certificate {
         let (certificate, key) = try authority.makeServerCertificate(
             names: names, validity: Self.validity, now: now)
         // The root is presented too: a node that joins knows nothing but its fingerprint.
         let chain = try certificate.chainPEM.map { pem in
             NIOSSLCertificateSource.certificate(try NIOSSLCertificate(bytes: Array(pem.utf8), format: .pem))
         }
-        return Current(
+        return Certificate(
             chain: chain, key: .privateKey(try NIOSSLPrivateKey(bytes: Array(key.pem.utf8), format: .pem)),
             renewal: now.addingTimeInterval(certificate.notAfter.timeIntervalSince(now) / 2))
     }
 
-    /// For nodes: TLS 1.3, HTTP/2. A client certificate is verified against the authority if there is one; a node that
+    /// For the next connection of a node.
+    func nodeContext() throws -> NIOSSLContext {
+        if let context = self.current.withLock({ $0.context }) { return context }
+        return try NIOSSLContext(configuration: try self.nodeConfiguration())
+    }
+
+    /// For nodes: TLS 1.3, HTTP/2. A client certificate is verified against the authorities if there is one; a node that
     /// joins has none yet.
     package func nodeConfiguration() throws -> TLSConfiguration {
         var configuration = self.configuration()
         configuration.certificateVerification = .optionalVerification
-        configuration.trustRoots = .certificates([
-            try NIOSSLCertificate(bytes: Array(try self.authority.rootPEM().utf8), format: .pem)
-        ])
+        configuration.trustRoots = .certificates(
+            try self.current.withLock { $0.authorities }.all.map {
+                try NIOSSLCertificate(bytes: Array(try $0.rootPEM().utf8), format: .pem)
+            })
         configuration.applicationProtocols = ["h2"]
         return configuration
     }
@@ -68,14 +100,22 @@ package final class ServerCredentials: Sendable {
     }
 
     private func configuration() -> TLSConfiguration {
-        let (chain, key) = self.current.withLock { ($0.chain, $0.key) }
-        var configuration = TLSConfiguration.makeServerConfiguration(certificateChain: chain, privateKey: key)
+        let active = self.current.withLock { $0.active }
+        var configuration = TLSConfiguration.makeServerConfiguration(
+            certificateChain: active.chain, privateKey: active.key)
         configuration.minimumTLSVersion = .tlsv13
-        configuration.sslContextCallback = { _, promise in
+        configuration.sslContextCallback = { values, promise in
+            let wanted = self.certificate(for: values.serverHostname)
             var override = NIOSSLContextConfigurationOverride()
-            (override.certificateChain, override.privateKey) = self.current.withLock { ($0.chain, $0.key) }
+            (override.certificateChain, override.privateKey) = (wanted.chain, wanted.key)
             promise.succeed(override)
         }
         return configuration
+    }
+
+    /// A client that knows one root names it in front of the server's name.
+    private func certificate(for serverName: String?) -> Certificate {
+        let hint = serverName?.split(separator: ".").first.map(String.init) ?? ""
+        return self.current.withLock { $0.certificates[hint] ?? $0.active }
     }
 }

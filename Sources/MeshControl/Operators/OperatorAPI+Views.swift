@@ -16,10 +16,16 @@ extension OperatorAPI {
         let nodes = try await self.storedNodes()
         return ControlStatus(
             version: Version.text, trustDomain: self.settings.trustDomain,
-            caFingerprint: try self.authority.fingerprint().description,
-            caExpiresAt: self.authority.root.notValidAfter, nodes: nodes.count,
+            caFingerprint: try self.authorities.authorities.active.fingerprint().description,
+            caExpiresAt: self.authorities.authorities.active.root.notValidAfter, nodes: nodes.count,
             nodesAlive: nodes.count { alive.contains($0.name) }, workloads: view.workloads.count,
-            services: view.services.count, policies: try await self.policyCount(), startedAt: self.startedAt)
+            services: view.services.count, policies: try await self.policyCount(), startedAt: self.startedAt,
+            problem: self.restored.problem(present: try await self.presentRevision()),
+            caRotation: self.authorities.phase == .steady ? nil : self.authorities.phase.rawValue)
+    }
+
+    private func presentRevision() async throws -> Int64 {
+        do { return try await self.store.presentRevision() } catch { throw APIError(error) }
     }
 
     package func nodes() async throws -> [NodeSummary] {
@@ -88,7 +94,7 @@ extension OperatorAPI {
     }
 
     /// PEM.
-    package func trustBundle() throws -> String { try self.authority.trustBundle().pem.joined() }
+    package func trustBundle() throws -> String { try self.authorities.authorities.bundle().pem.joined() }
 
     /// The store answers, and what it holds can be published.
     package func checkHealth() async throws { _ = try await self.view() }

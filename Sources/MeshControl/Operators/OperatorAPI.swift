@@ -19,7 +19,8 @@ package struct OperatorAPI: Sendable {
     let sessions: NodeSessions
     let discovery: DiscoveryServer
     let recent: RecentConnections
-    let authority: CertificateAuthority
+    let authorities: AuthorityKeeper
+    let restored: RestoreWatch
     let settings: MeshSettings
     /// The first is what the join line names.
     let advertise: [HostPort]
@@ -154,7 +155,7 @@ package struct OperatorAPI: Sendable {
         }
         self.logger.notice(
             "a join token was made", metadata: ["token.id": "\(token.id)", "node.id": "\(request.node ?? "any")"])
-        let fingerprint = try self.authority.fingerprint().description
+        let fingerprint = try self.authorities.authorities.active.fingerprint().description
         let command = [
             "nodemeshd --node", request.node ?? "\"$(hostname)\"",
             "--control-plane", self.advertise.first?.description ?? "HOST:PORT", "--join-token", token.text,

@@ -22,6 +22,7 @@ package enum OperatorRoutes {
         self.addTokens(api, to: &routes)
         self.addPolicyTest(api, to: &routes)
         self.addExplain(api, to: &routes)
+        self.addAuthorities(api, to: &routes)
         let router = Router()
         router.addMiddleware {
             RequestCounter(metrics: metrics)
@@ -123,7 +124,7 @@ package enum OperatorRoutes {
             name: try context.parameters.require("name"))
     }
 
-    private static func flag(_ name: String, _ request: Request) throws -> Bool {
+    static func flag(_ name: String, _ request: Request) throws -> Bool {
         guard let value = request.uri.queryParameters[Substring(name)] else { return false }
         switch value {
         case "true", "": return true

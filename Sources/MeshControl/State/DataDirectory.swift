@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Crypto
 import Foundation
 @preconcurrency import Glibc
-import MeshIdentity
 import MeshModel
 import MeshStore
 
@@ -20,10 +18,6 @@ package final class DataDirectory: Sendable {
     private let lock: CInt
 
     package var databasePath: String { self.path + "/control.db" }
-    /// The authority's certificate and key in one file: there is never one without the other.
-    package var authorityPath: String { self.path + "/ca.pem" }
-    /// The authority's certificate alone, for whoever needs to trust it.
-    package var certificatePath: String { self.path + "/ca.crt" }
     package var adminTokenPath: String { self.path + "/admin.token" }
 
     /// Makes the directory if need be and takes its lock, which the kernel gives back when the process ends.
@@ -66,43 +60,8 @@ package final class DataDirectory: Sendable {
         return token
     }
 
-    /// The mesh's authority; made at the first start.
-    ///
-    /// - Parameter isInUse: nodes hold certificates already, so that a missing authority is a loss and no first start.
-    package func authority(trustDomain: String, isInUse: Bool, now: Date) throws -> CertificateAuthority {
-        let authority: CertificateAuthority
-        if let bytes = try PrivateFile.read(self.authorityPath, limit: 65_536) {
-            try PrivateFile.prepare(self.authorityPath)
-            let text = String(decoding: bytes, as: UTF8.self)
-            let parts = text.components(separatedBy: "-----BEGIN PRIVATE KEY-----")
-            guard parts.count == 2 else {
-                throw ControlError(
-                    "\(self.authorityPath) is damaged: it must hold a certificate and then a private key in PEM; "
-                        + "restore it from a backup")
-            }
-            do {
-                authority = try CertificateAuthority(
-                    rootPEM: parts[0], keyPEM: "-----BEGIN PRIVATE KEY-----" + parts[1])
-            } catch {
-                throw ControlError("\(self.authorityPath) is damaged: \(error.message); restore it from a backup")
-            }
-        } else {
-            guard !isInUse else {
-                throw ControlError(
-                    "\(self.authorityPath) is missing, but nodes hold certificates from it: restore it from a backup, "
-                        + "or delete \(self.databasePath) as well and join every node again")
-            }
-            authority = try CertificateAuthority.create(trustDomain: trustDomain, now: now)
-            try PrivateFile.write((try authority.rootPEM() + authority.keyPEM + "\n").utf8, to: self.authorityPath)
-        }
-        guard authority.trustDomain == trustDomain else {
-            throw ControlError(
-                "the authority in \(self.authorityPath) is for the trust domain \(authority.trustDomain), not "
-                    + "\(trustDomain): set --trust-domain \(authority.trustDomain), or use another data directory")
-        }
-        try PrivateFile.write(try authority.rootPEM().utf8, to: self.certificatePath, mode: 0o644)
-        return authority
-    }
+    /// The files of the mesh's authorities in it.
+    package var authorities: AuthorityFiles { AuthorityFiles(directory: self.path) }
 }
 
 extension IPPrefix {

@@ -17,6 +17,7 @@ struct Housekeeping: Service {
     let liveness: NodeLiveness
     let publisher: MeshPublisher
     let credentials: ServerCredentials
+    let authorities: AuthorityKeeper
     let logger: Logger
 
     func run() async throws {
@@ -25,6 +26,7 @@ struct Housekeeping: Service {
             while (try? await Task.sleep(for: .seconds(1))) != nil {
                 seconds += 1
                 self.sweep()
+                await self.rotate()
                 if seconds % Int(Self.writeInterval) == 0 { await self.write() }
                 if seconds % Self.renewalInterval == 0 { self.renew() }
             }
@@ -40,6 +42,15 @@ struct Housekeeping: Service {
                 metadata: ["node.id": "\(node)", "timeout": "\(self.liveness.timeout)"])
         }
         if !died.isEmpty { self.publisher.changed() }
+    }
+
+    /// Goes on with a rotation of the root that waits for nobody any more.
+    private func rotate() async {
+        do {
+            if try await self.authorities.advance() { self.publisher.changed() }
+        } catch {
+            self.logger.error("the rotation of the root cannot go on", metadata: ["error": "\(error)"])
+        }
     }
 
     private func write() async {

@@ -15,7 +15,7 @@ package actor MeshPublisher {
     private let store: Store
     private let liveness: NodeLiveness
     private let discovery: DiscoveryServer
-    private let settings: MeshSettings
+    private let settings: @Sendable () throws -> MeshSettings
     private let metrics: ControlMetrics
     private let logger: Logger
     private let debounce: Debounce
@@ -36,7 +36,8 @@ package actor MeshPublisher {
     private let lastChange = Mutex<ContinuousClock.Instant>(.now)
 
     package init(
-        store: Store, liveness: NodeLiveness, discovery: DiscoveryServer, settings: MeshSettings,
+        store: Store, liveness: NodeLiveness, discovery: DiscoveryServer,
+        settings: @escaping @Sendable () throws -> MeshSettings,
         metrics: ControlMetrics, logger: Logger
     ) {
         self.store = store
@@ -64,14 +65,18 @@ package actor MeshPublisher {
         let liveness = self.liveness.generation
         // Another call may have read a later snapshot while this one waited.
         if let current, current.revision > snapshot.revision { return current.projection }
-        if let current, current.revision == snapshot.revision, current.liveness == liveness {
+        let settings = try self.settings()
+        if let current, current.revision == snapshot.revision, current.liveness == liveness,
+            current.projection.settings == settings
+        {
             return current.projection
         }
         let begin = ContinuousClock.now
         do {
             let resources = try self.decode(snapshot.resources)
             let projection = try MeshProjection(
-                snapshot: snapshot, resources: resources, alive: self.liveness.alive, settings: self.settings)
+                snapshot: snapshot, resources: resources, alive: self.liveness.alive,
+                settings: settings)
             self.discovery.set(
                 try projection.discoveryResources(), revision: UInt64(clamping: snapshot.revision))
             self.current = Published(revision: snapshot.revision, liveness: liveness, projection: projection)
