@@ -14,6 +14,7 @@ let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "
 let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
 let hummingbirdTLS: Target.Dependency = .product(name: "HummingbirdTLS", package: "hummingbird")
 let hummingbirdTesting: Target.Dependency = .product(name: "HummingbirdTesting", package: "hummingbird")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
@@ -26,6 +27,7 @@ let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto"
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let nioTLS: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
@@ -65,6 +67,7 @@ let package = Package(
         // Tests script the kernel's answers in debug builds.
         .target(name: "CMeshLinux", cSettings: [.define("NM_FAULTS", .when(configuration: .debug))]),
         .target(name: "CMeshAEAD", linkerSettings: [.linkedLibrary("dl")]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CLibBPF", pkgConfig: "libbpf", providers: [.apt(["libbpf-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
@@ -106,7 +109,8 @@ let package = Package(
         .target(
             name: "MeshStore", dependencies: ["MeshModel", "MeshResources", grdb, log], swiftSettings: settings),
         .target(
-            name: "MeshTelemetry", dependencies: ["MeshModel", "MeshLinux", log], swiftSettings: settings),
+            name: "MeshTelemetry", dependencies: ["MeshModel", "MeshLinux", "MeshAdminAPI", log, collections],
+            swiftSettings: settings),
         .target(
             name: "MeshTraces",
             dependencies: [
@@ -119,7 +123,7 @@ let package = Package(
                 "MeshModel", "MeshAPI", "MeshLinux", "MeshDNS", "MeshSteering", "MeshTunnel", "MeshProxy",
                 "MeshIdentity", "MeshDiscovery", "MeshTelemetry", "MeshTraces", "MeshAdminAPI", "MeshResources",
                 "MeshConfiguration", "MeshExplain", log, lifecycle, signals,
-                hummingbird, grpc, grpcTransport, grpcProtobuf, protobuf, nio, nioTLS, x509, yams,
+                hummingbird, hummingbirdCore, grpc, grpcTransport, grpcProtobuf, protobuf, nio, nioTLS, x509, yams,
             ],
             swiftSettings: settings),
         .target(
@@ -127,7 +131,7 @@ let package = Package(
             dependencies: [
                 "MeshModel", "MeshLinux", "MeshResources", "MeshConfiguration", "MeshAPI", "MeshIdentity",
                 "MeshDiscovery", "MeshStore", "MeshTelemetry", "MeshAdminAPI", "MeshExplain", log, lifecycle, signals,
-                hummingbird,
+                hummingbird, hummingbirdCore,
                 hummingbirdTLS, httpTypes, grpc, grpcTransport, grpcProtobuf, protobuf, nio, nioPosix, nioTLS, x509,
                 crypto, yams,
             ],
@@ -135,7 +139,8 @@ let package = Package(
         .target(
             name: "MeshCLI",
             dependencies: [
-                "MeshModel", "MeshAdminAPI", "MeshConfiguration", "MeshSteering", "MeshLinux", arguments, httpClient,
+                "CZlib", "MeshModel", "MeshAdminAPI", "MeshConfiguration", "MeshSteering", "MeshLinux", arguments,
+                httpClient,
                 nio,
                 nioPosix, nioHTTP1, nioTLS, yams,
             ],
@@ -145,7 +150,8 @@ let package = Package(
             dependencies: ["MeshModel", "MeshConfiguration", "MeshSteering", "MeshAgent", arguments],
             swiftSettings: settings),
         .executableTarget(
-            name: "nodemesh-control", dependencies: ["MeshConfiguration", "MeshControl", arguments, log],
+            name: "nodemesh-control",
+            dependencies: ["MeshConfiguration", "MeshTelemetry", "MeshControl", arguments, log],
             swiftSettings: settings),
         .executableTarget(name: "nodemeshctl", dependencies: ["MeshCLI"], swiftSettings: settings),
 
@@ -195,7 +201,7 @@ let package = Package(
             name: "MeshStoreTests", dependencies: ["MeshStore", "MeshModel", "MeshResources", grdb],
             swiftSettings: settings),
         .testTarget(
-            name: "MeshTelemetryTests", dependencies: ["MeshTelemetry", "MeshModel", "MeshLinux"],
+            name: "MeshTelemetryTests", dependencies: ["MeshTelemetry", "MeshModel", "MeshLinux", "MeshAdminAPI", log],
             swiftSettings: settings),
         .testTarget(
             name: "MeshTracesTests",
@@ -205,8 +211,9 @@ let package = Package(
             name: "MeshControlTests",
             dependencies: [
                 "MeshControl", "MeshStore", "MeshModel", "MeshResources", "MeshAPI", "MeshIdentity", "MeshDiscovery",
-                "MeshAdminAPI", "MeshConfiguration", log, lifecycle, hummingbird, hummingbirdTesting, httpTypes, grpc,
-                grpcTransport, nio,
+                "MeshAdminAPI", "MeshConfiguration", "MeshTelemetry", log, lifecycle, hummingbird, hummingbirdTesting,
+                httpTypes, grpc,
+                grpcTransport, nio, nioEmbedded,
                 protobuf, x509,
             ],
             swiftSettings: settings),

@@ -217,14 +217,20 @@ package struct ControlStatus: Codable, Sendable, Hashable {
     package var problem: String?
     /// How far a rotation of the root is: `adding` or `switched`; nil: there is none.
     package var caRotation: String?
+    /// Configuration keys that have changed and need a restart.
+    package var pendingRestart: [String]?
+    /// Why the last reload changed nothing.
+    package var configurationProblems: [String]?
 
     package init(
         version: String, trustDomain: String, caFingerprint: String, caExpiresAt: Date, nodes: Int, nodesAlive: Int,
         workloads: Int, services: Int, policies: Int, startedAt: Date, problem: String? = nil,
-        caRotation: String? = nil
+        caRotation: String? = nil, pendingRestart: [String]? = nil, configurationProblems: [String]? = nil
     ) {
         self.problem = problem
         self.caRotation = caRotation
+        self.pendingRestart = pendingRestart
+        self.configurationProblems = configurationProblems
         self.version = version
         self.trustDomain = trustDomain
         self.caFingerprint = caFingerprint

@@ -68,16 +68,23 @@ package struct NodeStatus: Codable, Sendable, Hashable {
     package var alarms: [String]?
     /// What this run took over from the one before; nil: nothing.
     package var handOver: HandOverStatus?
+    /// Configuration keys that have changed and need a restart.
+    package var pendingRestart: [String]?
+    /// Why the last reload changed nothing.
+    package var configurationProblems: [String]?
 
     package init(
         node: String, version: String, startedAt: Date, trustDomain: String, isReady: Bool, problem: String? = nil,
         controlPlane: ControlPlane, certificate: CertificateSummary?, failMode: String, loops: Int,
         connectionsOpen: Int, workloads: Int, services: Int, meshPrefixes: [String], steering: [String: UInt64],
         maps: [Map], canary: CanaryStatus? = nil, refusals: [String: UInt64]? = nil, waiting: Int? = nil,
-        enrolmentProblems: [String]? = nil, alarms: [String]? = nil, handOver: HandOverStatus? = nil
+        enrolmentProblems: [String]? = nil, alarms: [String]? = nil, handOver: HandOverStatus? = nil,
+        pendingRestart: [String]? = nil, configurationProblems: [String]? = nil
     ) {
         self.alarms = alarms
         self.handOver = handOver
+        self.pendingRestart = pendingRestart
+        self.configurationProblems = configurationProblems
         self.enrolmentProblems = enrolmentProblems
         self.problem = problem
         self.canary = canary

@@ -20,18 +20,15 @@ import UnixSignals
 package struct Agent: Sendable {
     private let configuration: AgentConfiguration
     private let logger: Logger
+    private let logs: LogLevels
     private let live: LiveConfiguration<AgentConfiguration>
 
     package init(_ live: LiveConfiguration<AgentConfiguration>) {
         self.live = live
         let configuration = live.current
         self.configuration = configuration
-        let level = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
-        self.logger = Logger(label: "nodemeshd") { label in
-            var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = level
-            return handler
-        }
+        self.logs = LogLevels(configuration.logLevel.loggerLevel)
+        self.logger = self.logs.logger(label: "nodemeshd")
     }
 
     /// Returns after an orderly stop (SIGTERM, SIGINT).
@@ -182,29 +179,29 @@ package struct Agent: Sendable {
         try? FileTree.remove(socket)
         let admin = Application(
             router: AdminRoutes.router(parts.inventory),
-            configuration: .init(address: .unixDomainSocket(path: socket), serverName: nil),
+            configuration: ServerBounds.configuration(
+                .unixDomainSocket(path: socket), connections: ServerBounds.admin),
             onServerRunning: { _ in
                 try? FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: socket)
             }, logger: self.quietLogger)
-        let (telemetry, proxy, inventory) = (parts.telemetry, parts.proxy, parts.inventory)
-        let direct = parts.direct.path
+        let inventory = parts.inventory
         let metrics = Application(
-            router: ProbeRoutes.metrics {
-                // So that the bytes of long connections are right at each reading.
-                telemetry.progress(await proxy.connections() + direct.connections())
-                return telemetry.registry.render()
-            },
-            configuration: .init(address: Self.bind(self.configuration.metricsListen)), logger: self.quietLogger)
+            router: ProbeRoutes.metrics { await inventory.metrics() }, server: ServerBounds.probeServer,
+            configuration: ServerBounds.configuration(
+                Self.bind(self.configuration.metricsListen), connections: ServerBounds.probes), logger: self.quietLogger
+        )
         let readiness = Application(
-            router: ProbeRoutes.readiness { await inventory.problem() },
-            configuration: .init(address: Self.bind(self.configuration.readinessListen)), logger: self.quietLogger)
+            router: ProbeRoutes.readiness { await inventory.problem() }, server: ServerBounds.probeServer,
+            configuration: ServerBounds.configuration(
+                Self.bind(self.configuration.readinessListen), connections: ServerBounds.probes),
+            logger: self.quietLogger)
         return [admin, metrics, readiness]
     }
 
     /// The servers say "started" at info for each; that is no news.
     private var quietLogger: Logger {
-        var logger = self.logger
-        logger.logLevel = max(logger.logLevel, .warning)
+        var logger = self.logger.component("servers")
+        logger.logLevel = .warning
         return logger
     }
 
@@ -217,7 +214,12 @@ package struct Agent: Sendable {
         do {
             return try AgentParts(
                 configuration: self.configuration, cgroup: cgroup, start: start, steering: steering,
+<<<<<<< HEAD
                 supervision: supervision, arrival: &arrival, logger: self.logger, live: self.live)
+=======
+                supervision: supervision, inheritance: inheritance, logger: self.logger, logs: self.logs,
+                live: self.live)
+>>>>>>> origin/h8-operation
         } catch let error as AgentError {
             throw error
         } catch {

@@ -49,7 +49,7 @@ struct AgentParts: Sendable {
         kernel.failMode = configuration.failMode == .open ? .open : .closed
         kernel.capacities = MapSizes.capacities(configuration.mapSizes)
         do throws(SteeringError) {
-            return try Steering(configuration: kernel, lock: lock, logger: logger)
+            return try Steering(configuration: kernel, lock: lock, logger: logger.component("steering"))
         } catch {
             throw AgentError("\(error)")
         }
@@ -58,7 +58,11 @@ struct AgentParts: Sendable {
     /// - Parameter arrival: where the data plane of the daemon before comes from.
     init(
         configuration: AgentConfiguration, cgroup: String, start: StartState, steering: Steering,
+<<<<<<< HEAD
         supervision: Supervision, arrival: inout Arrival, logger: Logger,
+=======
+        supervision: Supervision, inheritance: consuming Inheritance?, logger: Logger, logs: LogLevels,
+>>>>>>> origin/h8-operation
         live: LiveConfiguration<AgentConfiguration>
     ) throws {
         guard let controlPlane = configuration.controlPlane else { throw AgentError("controlPlane: missing") }
@@ -70,8 +74,8 @@ struct AgentParts: Sendable {
         let decisions = DecisionLog(registry: telemetry.registry)
         telemetry.watch(steering)
         let (events, names) = (EventHub(), WorkloadNames(trustDomain: credentials.trustDomain))
-        let sockets = NamespaceSockets(steering: steering, logger: logger)
-        let upkeep = KernelUpkeep(configuration, steering: steering, logger: logger)
+        let sockets = NamespaceSockets(steering: steering, logger: logger.component("enrolment"))
+        let upkeep = KernelUpkeep(configuration, steering: steering, logger: logger.component("steering"))
         upkeep.watch(telemetry.registry)
         upkeep.apply(configuration)
         let feed = EventFeed(hub: events, names: names)
@@ -104,8 +108,9 @@ struct AgentParts: Sendable {
         hooks.directServers = { relay.service?.path.shares.servers($0, $1) ?? [] }
         hooks.portOwner = { steering.portOwner($0, $1) }
         let proxy = Proxy(
-            configuration: Self.proxyConfiguration(configuration, loops: loops), hooks: hooks, logger: logger)
-        let handOver = HandOverLog(logger: logger)
+            configuration: Self.proxyConfiguration(configuration, loops: loops), hooks: hooks,
+            logger: logger.component("data-plane"))
+        let handOver = HandOverLog(logger: logger.component("hand-over"))
         handOver.watch(telemetry.registry)
         // What takes time comes first: from here on connections of the daemon before stand still.
         try proxy.prepare()
@@ -122,6 +127,7 @@ struct AgentParts: Sendable {
             steering: steering, isOn: configuration.directPath == .automatic,
             redirects: configuration.redirectPeer, sockmapCap: configuration.sockmapCap,
             reports: .init(
+<<<<<<< HEAD
                 opened: { record in
                     telemetry.opened(record)
                     decisions.opened(record)
@@ -131,6 +137,10 @@ struct AgentParts: Sendable {
                     decisions.closed(record)
                 }, ejections: { proxy.ejections }),
             logger: logger)
+=======
+                opened: { telemetry.opened($0) }, closed: { telemetry.closed($0) }, ejections: { proxy.ejections }),
+            logger: logger.component("direct-path"))
+>>>>>>> origin/h8-operation
         let direct = LocalPathService(path: path)
         relay.service = direct
         self.direct = direct
@@ -146,7 +156,11 @@ struct AgentParts: Sendable {
         let keeping = Keeping()
         let control = ControlPlaneClient(
             credentials: credentials, store: NodeCredentialStore(directory: configuration.dataDirectory),
+<<<<<<< HEAD
             dialler: GRPCControlPlane(address: controlPlane), decisions: decisions, logger: logger,
+=======
+            dialler: GRPCControlPlane(address: controlPlane), logger: logger.component("control-plane"),
+>>>>>>> origin/h8-operation
             discovery: start.view.discovery,
             freshness: freshness, faults: start.faults, rejoin: start.rejoin,
             handlers: .init(
@@ -154,23 +168,29 @@ struct AgentParts: Sendable {
                     news.states.yield(state)
                     keeping.keeper?.changed()
                 }, registered: { news.registrations.yield($0) }))
-        let keeper = start.keeper(freshness: freshness, logger: logger) { control.held }
+        let keeper = start.keeper(freshness: freshness, logger: logger.component("state")) { control.held }
         keeping.keeper = keeper
-        let alarms = CertificateAlarms(events: events, logger: logger)
+        let alarms = CertificateAlarms(events: events, logger: logger.component("certificates"))
         let certificates = CertificateManager(
             signer: control, bundle: { control.credentials.bundle },
             kept: SVIDStore(
+<<<<<<< HEAD
                 directory: configuration.dataDirectory, queue: start.queue, faults: start.faults, logger: logger),
             alarms: alarms, logger: logger, onChange: { news.certificates.yield($0) })
         self.ticker = TelemetryTicker(telemetry: telemetry, proxy: proxy, direct: path)
         telemetry.watch(certificates) { control.credentials.svid }
+=======
+                directory: configuration.dataDirectory, queue: start.queue, faults: start.faults,
+                logger: logger.component("state")),
+            alarms: alarms, logger: logger.component("certificates"), onChange: { news.certificates.yield($0) })
+>>>>>>> origin/h8-operation
         let nameService =
             configuration.dns == .on
             ? try NameService(
                 configuration, steering: steering, registry: telemetry.registry, events: events, names: names,
-                logger: logger) : nil
+                logger: logger.component("dns")) : nil
         let views = ViewBuilder(
-            node: configuration.node, locality: configuration.locality, logger: logger,
+            node: configuration.node, locality: configuration.locality, logger: logger.component("control-plane"),
             report: { control.setTrustReport($0) }
         ) { view in
             start.trace.reached(
@@ -195,16 +215,22 @@ struct AgentParts: Sendable {
         let watch = try CgroupWatch()
         let crashKeeper = CrashKeeper(configuration, proxy: proxy, supervision: supervision, logger: logger)
         let plane = KernelPlane(
+<<<<<<< HEAD
             proxy: proxy, steering: steering, ports: sockets, names: nameService, logger: logger,
             didChange: { crashKeeper.listenersChanged() },
+=======
+            proxy: proxy, steering: steering, ports: sockets, names: nameService,
+            logger: logger.component("enrolment"),
+>>>>>>> origin/h8-operation
             willDetach: { await path.willDetach($0) })
         let canary = Canary(
-            proxyCgroup: cgroup, plane: plane, steering: steering, events: events, names: names, logger: logger)
+            proxyCgroup: cgroup, plane: plane, steering: steering, events: events, names: names,
+            logger: logger.component("canary"))
         canarySlot.set(canary)
         canary.watch(telemetry.registry)
         let registry = WorkloadRegistry(
             store: EnrolmentStore(dataDirectory: configuration.dataDirectory), inspector: HostInspector(),
-            plane: plane, logger: logger, settle: .milliseconds(10),
+            plane: plane, logger: logger.component("enrolment"), settle: .milliseconds(10),
             limit: Int(MapSizes.capacities(configuration.mapSizes).workloads) - 1,
             names: names, watcher: watch.watcher
         ) { entries in
@@ -229,13 +255,15 @@ struct AgentParts: Sendable {
         }
         let refusals = RefusalList()
         let reloader = Reloader(live, logger: logger) { next in
+            logs.setBase(next.logLevel.loggerLevel)
+            proxy.reconfigure(Self.proxyConfiguration(next, loops: loops))
             upkeep.apply(next)
             freshness.setOwnLimit(Self.limit(next))
         }
         addresses.onChange { await registry.touch() }
         self.health = HealthWatch(
             freshness: freshness, control: control, alarms: alarms, faults: start.faults, events: events,
-            logger: logger, refusal: start.view.refusal,
+            logger: logger.component("state"), refusal: start.view.refusal,
             onStale: { reason in
                 proxy.setStaleness(reason)
                 Task { await path.setSuspended(reason != nil) }
@@ -263,7 +291,8 @@ struct AgentParts: Sendable {
         self.canary = canary
         self.names = nameService
         self.inventory = Inventory(
-            settings: configuration, reloader: reloader, events: events, sockets: sockets, canary: canary,
+            settings: configuration, reloader: reloader, logs: logs, telemetry: telemetry, events: events,
+            sockets: sockets, canary: canary,
             startedAt: Date(), loops: loops, proxy: proxy, steering: steering, registry: registry, views: views,
             control: control, certificateManager: certificates, refusals: refusals, direct: path,
             health: self.health, freshness: freshness, handOver: handOver,

@@ -14,11 +14,15 @@ package struct CLIContext: Sendable {
     package var now: @Sendable () -> Date
     /// Asks the running kernel for each feature the mesh uses.
     package var probeKernel: @Sendable () -> [FeatureCheck]
+    /// Waits between two looks at something.
+    package var sleep: @Sendable (Duration) async throws -> Void
 
     package init(
         environment: [String: String], console: any Console, transport: any APITransport,
-        now: @escaping @Sendable () -> Date, probeKernel: @escaping @Sendable () -> [FeatureCheck]
+        now: @escaping @Sendable () -> Date, probeKernel: @escaping @Sendable () -> [FeatureCheck],
+        sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
     ) {
+        self.sleep = sleep
         self.environment = environment
         self.console = console
         self.transport = transport

@@ -13,6 +13,8 @@ package protocol Console: Sendable {
     func readInput(limit: Int) throws(CLIError) -> Data
     /// Standard output is a terminal.
     var isTerminal: Bool { get }
+    /// Of that terminal, at present; nil when it does not say.
+    var size: (rows: Int, columns: Int)? { get }
 }
 
 /// The process's own three streams.
@@ -20,6 +22,12 @@ package struct StandardConsole: Console {
     package init() {}
 
     package var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+
+    package var size: (rows: Int, columns: Int)? {
+        var size = winsize()
+        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 0, size.ws_col > 0 else { return nil }
+        return (Int(size.ws_row), Int(size.ws_col))
+    }
 
     package func write(_ text: String) throws(CLIError) {
         let code = Self.writeAll(text, to: STDOUT_FILENO)

@@ -42,8 +42,9 @@ package struct Nodemeshctl: AsyncParsableCommand {
             CommandGroup(
                 name: "This node",
                 subcommands: [
-                    CheckCommand.self, StatusCommand.self, ConnectionsCommand.self, EventsCommand.self,
-                    ExplainCommand.self, BPFCommand.self, DNSCommand.self, ConfigCommand.self,
+                    CheckCommand.self, StatusCommand.self, ConnectionsCommand.self, TopCommand.self, EventsCommand.self,
+                    ExplainCommand.self, BPFCommand.self, DNSCommand.self, ConfigCommand.self, LogsCommand.self,
+                    BugreportCommand.self,
                 ]),
             CommandGroup(
                 name: "Mesh",

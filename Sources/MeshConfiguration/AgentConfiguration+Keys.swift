@@ -106,7 +106,7 @@ extension AgentConfiguration {
             }, .init(defaultText: "the kubelet's, where there is one", isLive: true),
             help: "Cgroups of the host whose connections to local workloads are health probes, and pass"),
         .single(
-            "unknownDestination", \.unknownDestination, .name, .init(flag: "unknown-destination"),
+            "unknownDestination", \.unknownDestination, .name, .init(flag: "unknown-destination", isLive: true),
             help: "What happens to a captured connection whose destination nothing declares"),
         .map(
             "mapSizes", \.mapSizes, MapSizes.kind, .init(defaultText: "see `nodemeshctl bpf status`"),
@@ -175,24 +175,25 @@ extension AgentConfiguration {
             "aead", \.aead, .name,
             help: "The library for tunnels' records; `automatic` is the fastest that passes its test at start"),
         .single(
-            "tunnelReuse", \.tunnelReuse, .flag,
+            "tunnelReuse", \.tunnelReuse, .flag, .live,
             help: "A tunnel carries one connection after the other between the same two workloads"),
         .single(
-            "tunnelAhead", \.tunnelAhead, .flag, help: "Where connections come often, a tunnel is made in advance"),
+            "tunnelAhead", \.tunnelAhead, .flag, .live,
+            help: "Where connections come often, a tunnel is made in advance"),
         .single(
-            "tunnelIdleTimeout", \.tunnelIdleTimeout, .number(1...3600, unit: "seconds"),
+            "tunnelIdleTimeout", \.tunnelIdleTimeout, .number(1...3600, unit: "seconds"), .live,
             help: "Seconds a tunnel waits for its next connection"),
         .single(
             "maxConnections", \.maxConnections, .number(0...10_000_000),
-            .init(defaultText: "0: from the descriptor limit"), help: "Connections at one time"),
+            .init(defaultText: "0: from the descriptor limit", isLive: true), help: "Connections at one time"),
         .single(
-            "connectTimeout", \.connectTimeout, .number(1...3600, unit: "seconds"),
+            "connectTimeout", \.connectTimeout, .number(1...3600, unit: "seconds"), .live,
             help: "Seconds a connection may take to be made"),
         .single(
-            "halfCloseTimeout", \.halfCloseTimeout, .number(1...1_000_000, unit: "seconds"),
+            "halfCloseTimeout", \.halfCloseTimeout, .number(1...1_000_000, unit: "seconds"), .live,
             help: "Seconds a connection may stay half closed without a byte moving"),
         .single(
-            "idleTimeout", \.idleTimeout, .number(0...10_000_000, unit: "seconds"),
+            "idleTimeout", \.idleTimeout, .number(0...10_000_000, unit: "seconds"), .live,
             help: "Seconds a connection may be idle; 0: for ever"),
         .single(
             "handOver", \.handOver, .name,
@@ -212,7 +213,9 @@ extension AgentConfiguration {
     ]
 
     private static let tellingKeys: [Key] = [
-        .single("logLevel", \.logLevel, .name, .init(flag: "log-level"), help: "From which weight on lines are logged"),
+        .single(
+            "logLevel", \.logLevel, .name, .init(flag: "log-level", isLive: true),
+            help: "From which weight on lines are logged"),
         .optional(
             "accessLog", \.accessLog,
             .text("an absolute path, '-' for standard output, 'journal' or 'unix:/path'") {

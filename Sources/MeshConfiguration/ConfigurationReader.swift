@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import MeshAdminAPI
+import MeshAdminAPI
 import MeshResources
 
 /// Applies sources to a configuration one after the other, the weakest first, and collects every fault.

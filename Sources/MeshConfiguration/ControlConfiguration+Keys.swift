@@ -52,11 +52,11 @@ extension ControlConfiguration {
             .text("a trust domain: lower-case letters, digits, '.', '-' and '_'") { SPIFFEID.isValidTrustDomain($0) },
             .init(flag: "trust-domain"), help: "Of every identity; fixed at the first start"),
         .single(
-            "nodeTimeout", \.nodeTimeout, .number(3...3600, unit: "seconds"), .init(flag: "node-timeout"),
+            "nodeTimeout", \.nodeTimeout, .number(3...3600, unit: "seconds"), .init(flag: "node-timeout", isLive: true),
             help: "Seconds without a sign of a node until its workloads count as unhealthy"),
         .single(
-            "svidTtl", \.svidTTL, .number(10...2_592_000, unit: "seconds"), .init(flag: "svid-ttl"),
-            help: "Seconds a workload's certificate is valid; renewed at half of it"),
+            "svidTtl", \.svidTTL, .number(10...2_592_000, unit: "seconds"), .init(flag: "svid-ttl", isLive: true),
+            help: "Seconds a workload's certificate is valid; renewed at half of it. Those that are issued keep theirs"),
         .single(
             "nodeTtl", \.nodeTTL, .number(60...31_536_000, unit: "seconds"),
             help: "Seconds a node's own certificate is valid; renewed at half of it. A node that is away for longer has"
@@ -70,7 +70,9 @@ extension ControlConfiguration {
         .single(
             "dataDir", \.dataDirectory, .absolutePath, .init(flag: "data-dir"),
             help: "The store, the authority and the admin token"),
-        .single("logLevel", \.logLevel, .name, .init(flag: "log-level"), help: "From which weight on lines are logged"),
+        .single(
+            "logLevel", \.logLevel, .name, .init(flag: "log-level", isLive: true),
+            help: "From which weight on lines are logged"),
     ]
 
     private static func isUsable(_ prefix: IPPrefix) -> Bool {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import MeshAdminAPI
+import MeshAdminAPI
 
 extension LiveConfiguration {
     /// The values in force for people and programs, secrets left out.

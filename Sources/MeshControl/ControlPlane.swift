@@ -4,6 +4,7 @@ import Foundation
 import GRPCCore
 import GRPCNIOTransportHTTP2Posix
 import Hummingbird
+import HummingbirdCore
 import HummingbirdTLS
 import Logging
 import MeshConfiguration
@@ -13,6 +14,7 @@ import MeshLinux
 import MeshModel
 import MeshStore
 import MeshTelemetry
+import NIOCore
 import NIOPosix
 import ServiceLifecycle
 import UnixSignals
@@ -24,10 +26,19 @@ package struct ControlPlane: Sendable {
     /// Policies here hold for the whole mesh.
     package static let rootNamespace = "nodemesh-system"
     package static let version = Version.text
+    /// Of operators and of Prometheus each, at one time; more wait in the kernel until one ends.
+    private static let httpConnections = 256
+    /// A connection that asks nothing for so long is closed.
+    private static let httpIdle = TimeAmount.seconds(60)
+    /// Of nodes, those that have not said who they are included.
+    private static let nodeConnections = 16_384
     /// Seconds from SIGTERM until what is still open is cut.
     private static let shutdownGrace = 10
 
+    /// As it was at the start.
     package let configuration: ControlConfiguration
+    private let live: LiveConfiguration<ControlConfiguration>
+    private let logs: LogLevels
     package let directory: DataDirectory
     package let store: Store
     package let authorities: AuthorityKeeper
@@ -48,8 +59,12 @@ package struct ControlPlane: Sendable {
     private let logger: Logger
 
     /// Opens or makes everything on disk. Nothing listens yet.
-    package init(_ live: LiveConfiguration<ControlConfiguration>, logger: Logger) async throws {
+    package init(
+        _ live: LiveConfiguration<ControlConfiguration>, logs: LogLevels, logger: Logger
+    ) async throws {
         let configuration = live.current
+        self.live = live
+        self.logs = logs
         self.configuration = configuration
         self.logger = logger
         self.metrics = ControlMetrics()
@@ -80,7 +95,7 @@ package struct ControlPlane: Sendable {
         let sessions = NodeSessions()
         let authenticator = NodeAuthenticator(
             store: self.store, trustDomain: configuration.trustDomain, metrics: self.metrics)
-        self.discovery = DiscoveryServer(logger: logger) { context in
+        self.discovery = DiscoveryServer(logger: logger.component("discovery")) { context in
             DiscoveryServer.Peer(name: try await authenticator.authenticate(context).name)
         }
         self.publisher = MeshPublisher(
@@ -94,6 +109,7 @@ package struct ControlPlane: Sendable {
             }, metrics: self.metrics, logger: logger)
         self.recent = RecentConnections(startedAt: Int64(now.timeIntervalSince1970))
         let issuer = Issuer(
+<<<<<<< HEAD
             store: self.store, authorities: authorities, validity: TimeInterval(configuration.svidTTL),
             nodeValidity: TimeInterval(max(configuration.nodeTTL, configuration.svidTTL)), metrics: self.metrics,
             logger: logger)
@@ -103,6 +119,18 @@ package struct ControlPlane: Sendable {
             advertise: advertise,
             metrics: self.metrics, live: live, logger: logger, startedAt: now)
         self.transport = try NodeTransport.make(address: configuration.grpcListen, credentials: self.credentials)
+=======
+            store: self.store, authority: self.authority, validity: { TimeInterval(live.current.svidTTL) },
+            metrics: self.metrics, logger: logger.component("certificates"))
+        self.operators = OperatorAPI(
+            store: self.store, publisher: self.publisher, liveness: self.liveness, sessions: sessions,
+            discovery: self.discovery, authority: self.authority, settings: settings, advertise: advertise,
+            metrics: self.metrics, live: live, logs: logs, logger: logger.component("operators"),
+            startedAt: now)
+        self.transport = try NodeTransport.make(
+            address: configuration.grpcListen, credentials: self.credentials,
+            quota: ConnectionQuota(limit: Self.nodeConnections) { [metrics] in metrics.refused(.connections) })
+>>>>>>> origin/h8-operation
         self.nodes = NodeService(
             authenticator: authenticator, issuer: issuer, store: self.store, liveness: self.liveness,
             sessions: sessions, publisher: self.publisher, recent: self.recent, restored: restored, metrics: self.metrics,
@@ -151,14 +179,20 @@ package struct ControlPlane: Sendable {
         let configuration = self.configuration
         let router = OperatorRoutes.router(self.operators, token: self.adminToken, metrics: self.metrics)
         let listen = Self.listen(configuration.apiListen)
+        let http = HTTPServerBuilder.http1(configuration: .init(idleTimeout: Self.httpIdle))
         let operators =
             configuration.apiListen.ip.isLoopback
-            ? Application(router: router, configuration: listen, logger: self.logger)
+            ? Application(router: router, server: http, configuration: listen, logger: self.logger)
             : Application(
-                router: router, server: try .tls(tlsConfiguration: self.credentials.operatorConfiguration()),
+                router: router, server: try .tls(http, tlsConfiguration: self.credentials.operatorConfiguration()),
                 configuration: listen, logger: self.logger)
+        let (logs, liveness) = (self.logs, self.liveness)
         return [
             self.publisher,
+            ReloadService(live: self.live, logger: self.logger) { configuration in
+                logs.setBase(configuration.logLevel.loggerLevel)
+                liveness.timeout = .seconds(configuration.nodeTimeout)
+            },
             Housekeeping(
                 store: self.store, liveness: self.liveness, publisher: self.publisher,
                 credentials: self.credentials, authorities: self.authorities, logger: self.logger),
@@ -169,7 +203,7 @@ package struct ControlPlane: Sendable {
                 application: operators, name: "operators", address: configuration.apiListen, flag: "--api-listen"),
             HTTPListener(
                 application: Application(
-                    router: MetricsRoutes.router(self.metrics.registry),
+                    router: MetricsRoutes.router(self.metrics.registry), server: http,
                     configuration: Self.listen(configuration.metricsListen), logger: self.logger),
                 name: "metrics", address: configuration.metricsListen, flag: "--metrics-listen"),
         ]
@@ -188,7 +222,9 @@ package struct ControlPlane: Sendable {
     }
 
     private static func listen(_ address: MeshModel.SocketAddress) -> ApplicationConfiguration {
-        .init(address: .hostname(address.ip.description, port: Int(address.port)))
+        .init(
+            address: .hostname(address.ip.description, port: Int(address.port)),
+            availableConnectionsDelegate: MaximumAvailableConnections(Self.httpConnections))
     }
 
     private static func prefixes(_ configuration: ControlConfiguration) -> [IPPrefix] {

@@ -17,6 +17,8 @@ package struct DiscoveryLimits: Sendable, Hashable {
     package var messageBytes = 16 << 20
     /// Streams a server holds at once.
     package var streams = 20_000
+    /// Of them, those of one client: one, and those of a connection whose end was not noticed yet.
+    package var streamsPerPeer = 8
     /// Changes a table remembers; a stream that fell further behind compares everything.
     package var logLength = 4096
 

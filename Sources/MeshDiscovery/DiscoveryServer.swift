@@ -26,6 +26,8 @@ package final class DiscoveryServer: Sendable {
         var tables: [ResourceType: ResourceTable] = [:]
         var revision: UInt64 = 0
         var streams: [UInt64: Stream] = [:]
+        /// How many of the streams each client has.
+        var peers: [Peer: Int] = [:]
         var lastStream: UInt64 = 0
         var isShutDown = false
     }
@@ -117,9 +119,25 @@ package final class DiscoveryServer: Sendable {
                     code: .resourceExhausted,
                     message: "the control plane already serves \(self.limits.streams) discovery streams")
             }
+            guard state.peers[stream.peer, default: 0] < self.limits.streamsPerPeer else {
+                throw RPCError(
+                    code: .resourceExhausted,
+                    message: "\(stream.peer.name) already has \(self.limits.streamsPerPeer) discovery streams")
+            }
+            state.peers[stream.peer, default: 0] += 1
             state.lastStream += 1
             state.streams[state.lastStream] = stream
             return state.lastStream
+        }
+    }
+}
+
+extension DiscoveryServer {
+    private func close(_ id: UInt64) {
+        self.state.withLock { state in
+            guard let peer = state.streams.removeValue(forKey: id)?.peer else { return }
+            let left = state.peers[peer, default: 1] - 1
+            state.peers[peer] = left > 0 ? left : nil
         }
     }
 }
@@ -150,7 +168,7 @@ extension DiscoveryServer: Envoy_Service_Discovery_V3_AggregatedDiscoveryService
             logger.error("a discovery stream was refused", metadata: ["error": "\(error.message)"])
             throw error
         }
-        defer { self.state.withLock { _ = $0.streams.removeValue(forKey: id) } }
+        defer { self.close(id) }
         logger.debug("a discovery stream opened")
 
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -40,19 +40,19 @@ extension LoopCore {
             openedAt: Clock.wall)
 
         let live = self.settings.connectionCount.add(1, ordering: .relaxed).newValue
-        if live > self.settings.maxConnections {
+        if live > self.maxConnections {
             self.settings.connectionCount.subtract(1, ordering: .relaxed)
             self.statistics.refusedByLimit += 1
             Linux.reset(accepted.raw)
             self.noteOnlyWorkload(listener, &record)
             record.reason = .resourceExhausted
-            record.detail = "\(self.settings.maxConnections) connections are open, which is this node's limit"
+            record.detail = "\(self.maxConnections) connections are open, which is this node's limit"
             self.settings.hooks.onClosed(record)
             return
         }
 
         let connection = self.makeConnection(
-            machine: SetupStateMachine(origin: origin, extraAttempts: self.settings.configuration.extraAttempts),
+            machine: SetupStateMachine(origin: origin, extraAttempts: self.configuration.extraAttempts),
             record: record, workload: nil)
         connection.setup?.namespace = namespace
         let index = connection.index

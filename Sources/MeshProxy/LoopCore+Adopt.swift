@@ -13,7 +13,7 @@ extension LoopCore {
         let connection = self.makeConnection(
             machine: SetupStateMachine(
                 adopting: carried.stage, origin: carried.origin,
-                extraAttempts: self.settings.configuration.extraAttempts, hasSentData: carried.earlyCount > 0),
+                extraAttempts: self.configuration.extraAttempts, hasSentData: carried.earlyCount > 0),
             record: carried.record, workload: nil)
         connection.adopted = carried
         connection.session = carried.session
@@ -154,7 +154,7 @@ extension LoopCore {
     private func goOnWaiting(_ connection: Connection, _ carried: CarriedConnection) {
         connection.adopted = nil
         guard self.watchAll(connection), let setup = connection.setup, let session = connection.session else { return }
-        let timeout = self.settings.configuration.handshakeTimeout.nanoseconds
+        let timeout = self.configuration.handshakeTimeout.nanoseconds
         self.setDeadline(connection, after: carried.deadlineLeft == 0 ? timeout : carried.deadlineLeft)
         connection.isAwaitingFirstByte = carried.isQuiet
         do throws(TunnelError) {
@@ -189,7 +189,7 @@ extension LoopCore {
             let side = self.sides[connection.index]
             side.pointee.flags.insert(.tunnel)
             if !side.pointee.flags.contains(.exactReads) { self.prepareKernel(connection.index) }
-            self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
+            self.setDeadline(connection, after: self.configuration.handshakeTimeout.nanoseconds)
             if connection.setup?.handshake?.input.isEmpty == false {
                 self.resumeHandshake(connection)
             } else {

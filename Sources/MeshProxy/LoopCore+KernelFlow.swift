@@ -196,7 +196,7 @@ extension LoopCore {
         while kernel.room.isEnough, source.pointee.flags.contains(.readable) {
             let result: IOResult<Int>
             do throws(SystemError) {
-                result = try Linux.splice(from: source.pointee.fd, to: pipe, self.settings.configuration.pipeSize)
+                result = try Linux.splice(from: source.pointee.fd, to: pipe, self.configuration.pipeSize)
             } catch {
                 // A record of another type stays at the head of the queue; so does, told once, one that is none at all.
                 guard error.errno == EINVAL else { throw Self.readFailure(index, error) }

@@ -52,7 +52,7 @@ extension LoopCore {
             // The pipe is empty here, so EAGAIN can only mean that the socket is.
             result = try Linux.splice(
                 from: source.pointee.fd, to: self.pipes[source.pointee.pipe].write,
-                self.settings.configuration.pipeSize)
+                self.configuration.pipeSize)
         } catch {
             throw .read(index, error)
         }

@@ -47,7 +47,7 @@ extension LoopCore {
             self.statistics.tunnelsReused += 1
             connection.session = session
             connection.setup?.isReused = true
-            self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
+            self.setDeadline(connection, after: self.configuration.handshakeTimeout.nanoseconds)
             self.perform(connection.machine.reused(), connection)
             return true
         }
@@ -103,7 +103,7 @@ extension LoopCore {
             self.view?.identities[workload.id] === destination.identity,
             // The server does not speak first: bytes behind its end are not of this protocol.
             self.sides[index].pointee.block == nil,
-            destination.idle.count < self.settings.configuration.tunnelPool.maxIdlePerDestination, self.makeIdleRoom()
+            destination.idle.count < self.configuration.tunnelPool.maxIdlePerDestination, self.makeIdleRoom()
         else { return }
         let idle = self.quietConnection(.pool, like: connection)
         idle.destination = destination
@@ -117,7 +117,7 @@ extension LoopCore {
     func keep(_ idle: Connection, _ destination: TunnelDestination) {
         idle.setup = nil
         destination.idle.append(idle)
-        self.setDeadline(idle, after: self.settings.configuration.tunnelPool.idleTimeout.nanoseconds)
+        self.setDeadline(idle, after: self.configuration.tunnelPool.idleTimeout.nanoseconds)
     }
 
     private func keepAccepted(_ connection: Connection, _ index: UInt32) {
@@ -166,7 +166,7 @@ extension LoopCore {
 
     /// A peer node's tunnel has no connection now; its next CONNECT may be here.
     func awaitRequest(_ connection: Connection) {
-        let timeout = self.settings.configuration.tunnelPool.idleTimeout.nanoseconds
+        let timeout = self.configuration.tunnelPool.idleTimeout.nanoseconds
         // The dialling node is to be the first to tire of it: it knows when it sends a CONNECT.
         self.setDeadline(connection, after: timeout + timeout / 4)
         if !connection.isQuiet { self.quiet(connection) }
@@ -206,7 +206,7 @@ extension LoopCore {
 
     /// Begins a tunnel for a connection to come, where connections come often and none stands ready.
     func replenish(_ destination: TunnelDestination, like target: Connection.Target) {
-        let pool = self.settings.configuration.tunnelPool
+        let pool = self.configuration.tunnelPool
         guard pool.isReused, pool.makesSpare, destination.uses > 1, destination.idle.isEmpty,
             destination.beingMade == 0,
             let tunnel = target.tunnel, let source = self.workloads[destination.key.source], !self.isStopping,
@@ -254,8 +254,8 @@ extension LoopCore {
     ///
     /// - Returns: whether there is.
     private func makeIdleRoom() -> Bool {
-        self.quietCount < self.settings.configuration.tunnelPool.maxIdle
-            && self.settings.connectionCount.load(ordering: .relaxed) * 8 < self.settings.maxConnections * 7
+        self.quietCount < self.configuration.tunnelPool.maxIdle
+            && self.settings.connectionCount.load(ordering: .relaxed) * 8 < self.maxConnections * 7
     }
 
     /// Closes every tunnel without a connection for which `isMeant`.

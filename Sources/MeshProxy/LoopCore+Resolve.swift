@@ -38,7 +38,7 @@ extension LoopCore {
         connection.record.detail = "no certificate for the local workload yet; is the control plane reachable?"
         // From the first time on: a view that does not bring it must not extend the wait.
         if connection.setup?.parkedUntil == 0 {
-            connection.setup?.parkedUntil = self.now + self.settings.configuration.identityTimeout.nanoseconds
+            connection.setup?.parkedUntil = self.now + self.configuration.identityTimeout.nanoseconds
         }
         let until = connection.setup?.parkedUntil ?? self.now
         self.setDeadline(connection, after: until > self.now ? until - self.now : 0)
@@ -62,7 +62,7 @@ extension LoopCore {
         switch self.route(connection, view) {
         case .success(let resolved): route = resolved
         case .failure(let failure)
-        where failure.isUnknown && self.settings.configuration.unknownDestination == .passthrough:
+        where failure.isUnknown && self.configuration.unknownDestination == .passthrough:
             route = Route(service: nil, workload: nil, address: connection.record.destination, path: .plain)
         case .failure(let failure):
             if let last = setup.lastFailure {

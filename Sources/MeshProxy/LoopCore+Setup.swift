@@ -82,7 +82,7 @@ extension LoopCore {
             try self.enterNamespace(target.from?.namespace)
             let socket = try Linux.tcpSocket(endpoint.family)
             try Linux.setNoDelay(socket.raw)
-            try self.settings.configuration.setKeepAlive(socket.raw)
+            try self.configuration.setKeepAlive(socket.raw)
             if let client = target.markedClient, !self.settings.hooks.markUpstream(socket.raw, client) {
                 self.attemptFailed(
                     connection, .resourceExhausted,
@@ -108,7 +108,7 @@ extension LoopCore {
         }
         self.setDeadline(
             connection,
-            after: connection.setup?.connectTimeout ?? self.settings.configuration.connectTimeout.nanoseconds)
+            after: connection.setup?.connectTimeout ?? self.configuration.connectTimeout.nanoseconds)
     }
 
     private func checkConnect(_ connection: Connection) {

@@ -83,7 +83,7 @@ extension LoopCore {
             return
         }
         self.noteAsking(connection)
-        let isReuseOffered = self.settings.configuration.tunnelPool.isReused
+        let isReuseOffered = self.configuration.tunnelPool.isReused
         // Before the answer: what comes right behind it is read by the same rules.
         session.isReusable = isReuseOffered
         var request = tunnel.request
@@ -223,7 +223,7 @@ extension LoopCore {
         setup.requested = request
         setup.peerCapabilities = request.capabilities
         // Said before the answer is: no end of a connection can come before that.
-        session.isReusable = self.settings.configuration.tunnelPool.isReused && request.capabilities?.reuse == true
+        session.isReusable = self.configuration.tunnelPool.isReused && request.capabilities?.reuse == true
         connection.deadline = 0
         self.perform(connection.machine.requested(), connection)
     }
@@ -233,7 +233,7 @@ extension LoopCore {
         if !connection.isAwaitingFirstByte { return }
         connection.isAwaitingFirstByte = false
         self.unquiet(connection)
-        self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
+        self.setDeadline(connection, after: self.configuration.handshakeTimeout.nanoseconds)
     }
 
     static func copy(_ bytes: [UInt8], to destination: UnsafeMutableRawPointer) {

@@ -24,6 +24,8 @@ final class LoopCore {
     }
 
     let settings: LoopSettings
+    /// As at the start, with what has changed since, see ``reconfigure(_:)``.
+    var configuration: ProxyConfiguration
     let epoll: Epoll
     var sides = SideTable()
     var blocks: BlockPool
@@ -79,6 +81,7 @@ final class LoopCore {
     init(_ settings: LoopSettings) throws(SystemError) {
         let configuration = settings.configuration
         self.settings = settings
+        self.configuration = configuration
         self.epoll = try Epoll(capacity: 256)
         self.blocks = BlockPool(
             batch: min(16, max(1, configuration.batchSize / RecordLayout.content)),
@@ -318,9 +321,9 @@ final class LoopCore {
 
     /// How long a relaying connection may be quiet (nanoseconds); nil: for ever.
     func quietLimit(_ connection: Connection) -> UInt64? {
-        let idle = self.settings.configuration.idleTimeout?.nanoseconds
+        let idle = self.configuration.idleTimeout?.nanoseconds
         guard connection.isHalfClosed else { return idle }
-        let halfClosed = self.settings.configuration.halfClosedTimeout.nanoseconds
+        let halfClosed = self.configuration.halfClosedTimeout.nanoseconds
         return min(halfClosed, idle ?? halfClosed)
     }
 

@@ -16,6 +16,7 @@ final class LoopSettings: Sendable {
     let engine: EngineChoice
     /// The process's own; sockets to peers are made here.
     let hostNamespace: NetworkNamespace
+    /// As many as there are descriptors for.
     let maxConnections: Int
     let traffic: TrafficControl
     /// Live connections of all loops.

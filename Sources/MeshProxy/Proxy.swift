@@ -83,8 +83,7 @@ package final class Proxy: Sendable {
                 configuration: configuration, hooks: self.hooks, logger: self.logger,
                 acceptor: try TunnelAcceptor(), aead: aead, engine: engine, workers: workers,
                 hostNamespace: try .ofProcess(),
-                maxConnections: min(self.configuration.maxConnections ?? derived, derived), traffic: self.traffic,
-                lastID: carried.lastID)
+                maxConnections: derived, traffic: self.traffic, lastID: carried.lastID)
             var tunnels: [Listener] = []
             if let address = self.configuration.tunnelListener {
                 if let first = carried.tunnels.first, Self.serves(first.address, address) {
@@ -113,7 +112,7 @@ package final class Proxy: Sendable {
                 metadata: [
                     "loops": "\(loops.count)", "aead": "\(settings.aead.name)", "aead.why": "\(choice.why)",
                     "engine": "\(engine.engine.rawValue)", "engine.why": "\(engine.why)",
-                    "max.connections": "\(settings.maxConnections)",
+                    "max.connections": "\(min(configuration.maxConnections ?? derived, derived))",
                 ])
         } catch {
             throw ProxyError("the data plane cannot start: \(error)")
@@ -174,11 +173,22 @@ package final class Proxy: Sendable {
         for loop in self.loops { loop.submit { $0.staleness = reason } }
     }
 
+<<<<<<< HEAD
     /// The live connections with their present byte counts. The loops are asked for some at a time, so a connection that
     /// opens or ends meanwhile may be missing.
     ///
     /// - Parameter isSampled: with what TCP says of each one's way to its peer, which costs a system call for each.
     package func connections(isSampled: Bool = false) async -> [ConnectionRecord] {
+=======
+    /// Has what may change while it runs take effect: time-outs, the keeping of tunnels, the bound of connections, and
+    /// what becomes of unknown destinations.
+    package func reconfigure(_ configuration: ProxyConfiguration) {
+        for loop in self.loops { loop.submit { $0.reconfigure(configuration) } }
+    }
+
+    /// The live connections with their present byte counts.
+    package func connections() async -> [ConnectionRecord] {
+>>>>>>> origin/h8-operation
         var records: [ConnectionRecord] = []
         for loop in self.state.withLock({ $0.loops }) {
             var next: UInt32? = 0

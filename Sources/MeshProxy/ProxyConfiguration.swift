@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import MeshModel
 
-/// How the data plane of one node works; decided at start.
+/// How the data plane of one node works. Most is decided at start; for the rest see ``Proxy/reconfigure(_:)``.
 package struct ProxyConfiguration: Sendable {
     /// What happens to a captured connection inside the mesh prefixes that nothing resolves.
     package enum UnknownDestination: String, Sendable, Hashable, CaseIterable {

@@ -27,6 +27,14 @@ extension Store {
             try db.execute(
                 sql: "DELETE FROM joinTokens WHERE expiresAt < ?",
                 arguments: [createdAt.addingTimeInterval(-7 * 86_400).stored])
+            let waiting =
+                try Int.fetchOne(
+                    db, sql: "SELECT count(*) FROM joinTokens WHERE usedAt IS NULL AND expiresAt > ?",
+                    arguments: [createdAt.stored]) ?? 0
+            guard waiting < self.limits.joinTokens else {
+                throw StoreError(
+                    .full, "\(waiting) join tokens wait to be used, which is the most: delete some, or let them expire")
+            }
             try db.execute(
                 sql: "INSERT INTO joinTokens (id, hash, node, createdAt, expiresAt) VALUES (?, ?, ?, ?, ?)",
                 arguments: [id, Data(hash), node, createdAt.stored, expiresAt.stored])
@@ -62,6 +70,13 @@ extension Store {
                 arguments: [now.stored, attempt.node, attempt.tokenID])
             // Joining again voids what the name had before: workloads are registered anew.
             try db.execute(sql: "DELETE FROM nodes WHERE name = ?", arguments: [attempt.node])
+            let nodes = try Int.fetchOne(db, sql: "SELECT count(*) FROM nodes") ?? 0
+            guard nodes < self.limits.nodes else {
+                throw StoreError(
+                    .full,
+                    "\(nodes) nodes have joined, which is the most: delete those that are gone "
+                        + "(`nodemeshctl node delete`)")
+            }
             try db.execute(
                 sql: """
                     INSERT INTO nodes (name, addresses, tunnelPort, joinedAt, lastSeenAt, generation, joinID)

@@ -22,7 +22,11 @@ extension Store {
             var addressChanged = Set<Int>()
             for index in order where try self.giveAddress(changes[index], now: now, db) { addressChanged.insert(index) }
             try VirtualAddresses.purge(now: now, db)
-            return try changes.indices.map { try Self.store(changes[$0], force: addressChanged.contains($0), db) }
+            let outcomes = try changes.indices.map {
+                try Self.store(changes[$0], force: addressChanged.contains($0), db)
+            }
+            try self.checkRoom(for: Set(zip(changes, outcomes).filter { $1 == .created }.map(\.0.key.kind)), db)
+            return outcomes
         }
     }
 
@@ -118,6 +122,20 @@ extension Store {
                 ON CONFLICT DO UPDATE SET json = excluded.json, version = excluded.version
                 """, arguments: [key.kind.rawValue, key.namespace, key.name, change.json, revision, revision])
         return existing == nil ? .created : .configured
+    }
+
+    private func checkRoom(for kinds: Set<ResourceKind>, _ db: Database) throws {
+        for kind in kinds {
+            let count =
+                try Int.fetchOne(
+                    db, sql: "SELECT count(*) FROM resources WHERE kind = ?", arguments: [kind.rawValue]) ?? 0
+            guard count <= self.limits.resourcesPerKind else {
+                throw StoreError(
+                    .full,
+                    "there would be \(count) resources of kind \(kind.rawValue); at most "
+                        + "\(self.limits.resourcesPerKind) are kept: delete some first")
+            }
+        }
     }
 
     private func giveAddress(_ change: ResourceChange, now: Date, _ db: Database) throws -> Bool {

@@ -10,13 +10,17 @@ package final class Store: Sendable {
     package let path: String
     /// Where automatic virtual addresses come from, at most one for each family.
     package let virtualPrefixes: [IPPrefix]
+    let limits: StoreLimits
     private let pool: DatabasePool
 
     /// Opens the file, or makes it, and brings its tables up to date.
     ///
     /// Refuses a file that is damaged, belongs to another program or was written by a newer version.
-    package init(path: String, virtualPrefixes: [IPPrefix]) throws(StoreError) {
+    package init(
+        path: String, virtualPrefixes: [IPPrefix], limits: StoreLimits = .init()
+    ) throws(StoreError) {
         self.path = path
+        self.limits = limits
         self.virtualPrefixes = virtualPrefixes
         // SQLite gives the -wal and -shm files the mode of the database.
         try PrivateFile.prepare(path)

@@ -14,6 +14,8 @@ package struct StoreError: Error, Equatable, CustomStringConvertible {
         case unavailable
         /// What is asked for contradicts what is stored.
         case conflict
+        /// The store holds as much of that as it may, see ``StoreLimits``.
+        case full
         case notFound
         /// The join token is unknown, used, expired or bound to another node.
         case tokenRefused

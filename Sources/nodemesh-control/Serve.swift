@@ -5,6 +5,7 @@ import Foundation
 import Logging
 import MeshConfiguration
 import MeshControl
+import MeshTelemetry
 
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -66,11 +67,11 @@ struct Serve: AsyncParsableCommand {
             throw ExitCode(2)
         }
         let configuration = live.current
+        let logs = LogLevels(configuration.logLevel.loggerLevel)
         LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
-        var logger = Logger(label: "nodemesh-control")
-        logger.logLevel = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
+        let logger = logs.logger(label: "nodemesh-control")
         do {
-            try await ControlPlane(live, logger: logger).run()
+            try await ControlPlane(live, logs: logs, logger: logger).run()
         } catch {
             Console.error("nodemesh-control: \(ControlPlane.explain(error))")
             throw ExitCode(1)

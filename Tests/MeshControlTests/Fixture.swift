@@ -6,6 +6,7 @@ import MeshConfiguration
 import MeshIdentity
 import MeshModel
 import MeshStore
+import MeshTelemetry
 import Testing
 
 @testable import MeshControl
@@ -27,7 +28,8 @@ struct Fixture {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         self.plane = try await ControlPlane(
-            LiveConfiguration(ControlConfiguration.table, fixed: configuration), logger: logger)
+            LiveConfiguration(ControlConfiguration.table, fixed: configuration), logs: LogLevels(.critical),
+            logger: logger)
     }
 }
 

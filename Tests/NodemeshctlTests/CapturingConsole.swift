@@ -9,6 +9,7 @@ final class CapturingConsole: Console {
     private let texts = Mutex((output: "", error: ""))
     private let input: String
     let isTerminal: Bool
+    let size: (rows: Int, columns: Int)? = (10, 60)
 
     init(input: String = "", isTerminal: Bool = false) {
         self.input = input

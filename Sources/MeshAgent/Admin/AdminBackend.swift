@@ -3,6 +3,7 @@
 import MeshAdminAPI
 import MeshExplain
 import MeshModel
+import MeshTelemetry
 
 /// What the admin API shows and changes.
 package protocol AdminBackend: Sendable {
@@ -26,6 +27,11 @@ package protocol AdminBackend: Sendable {
     func services() async -> [ServiceSummary]
     func certificates() async -> [CertificateSummary]
     func explain(source: String, destination: String) async throws(ExplainError) -> Explanation
+    /// What the daemon logs.
+    var logs: LogLevels { get }
+    func usage() -> UsageSummary
+    /// Prometheus text.
+    func metrics() async -> String
     /// What is in force, secrets redacted.
     func configuration() -> ConfigurationSummary
 }

@@ -41,6 +41,8 @@ package enum AdminRoutes {
         Self.addTemplates(to: router, backend)
         Self.addKernel(to: router, backend)
         Self.addNames(to: router, backend)
+        Self.addLogs(to: router, backend.logs)
+        Self.addUsage(to: router, backend)
         router.get("/v1/explain") { request, _ in
             guard let source = request.uri.queryParameters["source"],
                 let destination = request.uri.queryParameters["destination"]

@@ -6,11 +6,14 @@ import MeshConfiguration
 import MeshModel
 import MeshProxy
 import MeshSteering
+import MeshTelemetry
 
 /// Answers the admin API from the running parts.
 struct Inventory: AdminBackend {
     let settings: AgentConfiguration
     let reloader: Reloader
+    let logs: LogLevels
+    let telemetry: ConnectionTelemetry
     let events: EventHub
     let sockets: NamespaceSockets
     let canary: Canary
@@ -54,7 +57,9 @@ struct Inventory: AdminBackend {
             canary: self.reloader.configuration.canaryInterval > 0 ? self.canary.status : nil,
             refusals: steering.filter { Reason.refusals.contains($0.key) && $0.value > 0 },
             waiting: await self.registry.allWaiting.count, enrolmentProblems: await self.registry.fileProblems,
-            alarms: self.health.problems, handOver: self.handOver.status)
+            alarms: self.health.problems, handOver: self.handOver.status,
+            pendingRestart: self.reloader.live.pending.map(\.key),
+            configurationProblems: self.reloader.live.problems)
     }
 
     /// What the node waits for; nil when it is ready.

@@ -19,6 +19,12 @@ package struct EnrolmentFiles: Sendable {
     /// Each begins with `path:line: `.
     package internal(set) var problems: [String] = []
 
+    /// Files of the directory that are read, and declarations in all of them; what is over is told of and left out.
+    private static let maximumFiles = 1000
+    private static let maximumDeclared = 10_000
+    /// Problems that are listed; the rest are counted.
+    private static let maximumProblems = 200
+
     package init() {}
 
     /// Reads every `*.yaml`, `*.yml` and `*.json` of a directory, in the order of their names; one that is not there
@@ -32,13 +38,23 @@ package struct EnrolmentFiles: Sendable {
             files.problems.append("\(directory): cannot be read: \(error)")
             return files
         }
-        for name in names where [".yaml", ".yml", ".json"].contains(where: name.hasSuffix) && !name.hasPrefix(".") {
+        let all = names.filter { name in
+            [".yaml", ".yml", ".json"].contains(where: name.hasSuffix) && !name.hasPrefix(".")
+        }
+        if all.count > Self.maximumFiles {
+            files.problems.append("\(directory): has \(all.count) files; the first \(Self.maximumFiles) are read")
+        }
+        for name in all.prefix(Self.maximumFiles) {
             let path = "\(directory)/\(name)"
             do throws(SystemError) {
                 files.read(text: try FileTree.text(of: path), path: path, locator: locator, mount: mount)
             } catch {
                 files.problems.append("\(path): cannot be read: \(error)")
             }
+        }
+        if files.problems.count > Self.maximumProblems {
+            let more = files.problems.count - Self.maximumProblems
+            files.problems = files.problems.prefix(Self.maximumProblems) + ["\(directory): \(more) more problems"]
         }
         return files
     }
@@ -68,6 +84,10 @@ package struct EnrolmentFiles: Sendable {
         _ resource: WorkloadResource, place: String, locator: CgroupLocator?, mount: String
     ) throws(EnrolmentError) {
         guard let enrolment = resource.spec.enrolment else { return }
+        guard self.workloads.count + self.templates.count < Self.maximumDeclared else {
+            throw EnrolmentError(
+                .conflict, "files declare more than \(Self.maximumDeclared) workloads; this is left out")
+        }
         let cgroup = try Self.cgroup(of: enrolment, locator: locator, mount: mount)
         var request = EnrolRequest(
             namespace: resource.id.namespace, name: resource.id.name, serviceAccount: resource.serviceAccount,

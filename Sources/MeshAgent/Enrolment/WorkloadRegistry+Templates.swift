@@ -18,6 +18,8 @@ extension WorkloadRegistry {
         var template: EnrolTemplate { self.child.template }
     }
 
+    /// Each is looked at whenever a cgroup comes or goes.
+    static let maximumTemplates = 256
     /// So many are listed.
     private static let maximumProblems = 100
 
@@ -27,6 +29,10 @@ extension WorkloadRegistry {
         if let other = self.templates[template.name] {
             throw EnrolmentError(
                 .conflict, "template \(template.name) is there already, declared by \(other.origin); unenrol it first")
+        }
+        guard self.templates.count < Self.maximumTemplates else {
+            throw EnrolmentError(
+                .conflict, "\(self.templates.count) templates are enrolled, which is the most; unenrol one first")
         }
         try self.checkParent(child)
         guard FileTree.isDirectory(template.workload.cgroup) else {

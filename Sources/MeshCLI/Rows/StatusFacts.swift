@@ -35,6 +35,7 @@ extension NodeStatus {
         }
         let waiting = self.waiting.flatMap { $0 > 0 ? ", \($0) waiting" : nil } ?? ""
         facts.add("Workloads", "\(self.workloads) enrolled\(waiting)", waiting.isEmpty ? .plain : .warning)
+        facts.addConfiguration(pending: self.pendingRestart, problems: self.configurationProblems)
         for problem in self.enrolmentProblems ?? [] { facts.add("Enrolment file", problem, .bad) }
         facts.add("Services", "\(self.services) known")
         facts.add("Connections", "\(self.connectionsOpen) open on \(self.loops) \(self.loops == 1 ? "loop" : "loops")")
@@ -76,6 +77,17 @@ extension HandOverStatus {
     }
 }
 
+extension Facts {
+    /// What reloads left undone.
+    fileprivate mutating func addConfiguration(pending: [String]?, problems: [String]?) {
+        if let pending, !pending.isEmpty {
+            self.add(
+                "Restart needed", "for \(pending.joined(separator: ", ")); see 'nodemeshctl config show'", .warning)
+        }
+        for problem in problems ?? [] { self.add("Not reloaded", problem, .bad) }
+    }
+}
+
 extension NodeStatus.Map {
     /// Three quarters full. The smallest maps are arrays, which always are.
     fileprivate var isTight: Bool { self.capacity >= 64 && (self.entries ?? 0) >= self.capacity / 4 * 3 }
@@ -98,6 +110,7 @@ extension ControlStatus {
         facts.add("Workloads", "\(self.workloads)")
         facts.add("Services", "\(self.services)")
         facts.add("Policies", "\(self.policies)")
+        facts.addConfiguration(pending: self.pendingRestart, problems: self.configurationProblems)
         return facts
     }
 }

@@ -12,7 +12,9 @@ package struct ConnectionsCommand: AsyncParsableCommand {
         abstract: "List the connections that are open on this node.",
         discussion: """
             One row per connection: who talks to whom, over which wire, how much and for how long. With --uncaptured \
-            those that go past the mesh: they were there before the enrolment, and stay as they are until they end.
+            those that go past the mesh: they were there before the enrolment, and stay as they are until they end. With \
+            --watch the list is refreshed on a terminal until it is interrupted; elsewhere, and in JSON, a line tells of \
+            each connection that was opened or closed since the last look.
             """)
 
     @Flag(help: "Only connections of enrolled workloads that are not captured. (default: those that are)")
@@ -23,13 +25,33 @@ package struct ConnectionsCommand: AsyncParsableCommand {
         transform: Values.workload)
     package var workload: WorkloadID?
 
+    @Flag(name: .shortAndLong, help: "Go on with what changes. (default: list once)")
+    package var watch = false
+
+    @OptionGroup(title: "Refresh") package var refresh: RefreshOptions
     @OptionGroup(title: "Output") package var output: OutputOptions
     @OptionGroup(title: "Node") package var node: NodeOptions
 
     package init() {}
 
+    package func validate() throws {
+        if self.watch, self.uncaptured { throw ValidationError("--watch and --uncaptured do not go together.") }
+        if self.watch, self.output.output == .yaml {
+            throw ValidationError("--watch prints a table or JSON lines, not YAML.")
+        }
+        if !self.watch, self.refresh.interval != nil || self.refresh.count != nil {
+            throw ValidationError("--interval and --count go with --watch.")
+        }
+    }
+
     package func run() async throws {
         let client = self.node.client
+        if self.watch {
+            let name = self.workload?.description
+            return try await ConnectionWatch(client: client, refresh: self.refresh, output: self.output) {
+                name == nil || $0.source == name || $0.destinationWorkload == name
+            }.run()
+        }
         if self.uncaptured { return try await self.listUncaptured(client) }
         var body = try await client.get("/v1/connections")
         if let name = self.workload?.description {

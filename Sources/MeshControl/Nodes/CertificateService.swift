@@ -47,6 +47,7 @@ struct CertificateService: Istio_V1_Auth_IstioCertificateService.SimpleServicePr
             account = wanted
         }
         let validity = request.validityDuration > 0 ? TimeInterval(request.validityDuration) : nil
+        try self.issuer.charge(node.name)
         let certificate = try self.issuer.sign(request.csr, for: identity, validity: validity)
         let record = self.issuer.record(certificate, for: identity, node: node.name)
         do {

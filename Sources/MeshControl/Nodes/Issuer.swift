@@ -10,11 +10,18 @@ import MeshStore
 /// Signs what a caller is entitled to, and logs it before it leaves.
 struct Issuer: Sendable {
     let store: Store
+<<<<<<< HEAD
     let authorities: AuthorityKeeper
     /// Seconds, of workloads; also the most that a caller gets.
     let validity: TimeInterval
     /// Seconds, of nodes.
     let nodeValidity: TimeInterval
+=======
+    let authority: CertificateAuthority
+    /// Seconds; also the most that a caller gets.
+    let validity: @Sendable () -> TimeInterval
+    let budget = IssueBudget()
+>>>>>>> origin/h8-operation
     let metrics: ControlMetrics
     let logger: Logger
 
@@ -25,13 +32,29 @@ struct Issuer: Sendable {
             case .workload: self.validity
             }
         do {
+<<<<<<< HEAD
             return try self.authorities.authorities.active.sign(
                 csrPEM: csr, identity: identity, validity: min(validity ?? most, most), now: Date())
+=======
+            return try self.authority.sign(
+                csrPEM: csr, identity: identity, validity: min(validity ?? self.validity(), self.validity()),
+                now: Date())
+>>>>>>> origin/h8-operation
         } catch {
             self.metrics.refused(.signingRequest)
             self.logger.warning(
                 "a signing request was refused", metadata: ["identity": "\(identity)", "error": "\(error)"])
             throw RPCError(code: .invalidArgument, message: error.message)
+        }
+    }
+
+    /// - Throws: when the node has had more signed than any node needs.
+    func charge(_ node: String) throws {
+        guard self.budget.take(node, validity: self.validity(), now: .now) else {
+            self.metrics.refused(.issueBudget)
+            self.logger.warning("a node asks for more certificates than it can need", metadata: ["node.id": "\(node)"])
+            throw RPCError(
+                code: .resourceExhausted, message: "the node \(node) had too many certificates signed: wait")
         }
     }
 
@@ -59,6 +82,7 @@ extension StoreError {
         case .tokenRefused: RPCError(code: .unauthenticated, message: self.message)
         case .notFound: RPCError(code: .unauthenticated, message: self.message)
         case .conflict: RPCError(code: .permissionDenied, message: self.message)
+        case .full: RPCError(code: .resourceExhausted, message: self.message)
         case .corrupt, .foreign, .unavailable:
             RPCError(code: .unavailable, message: "the control plane cannot use its store")
         }

@@ -11,12 +11,16 @@ enum NodeTransport {
     /// optional and verified when presented, so the transport is given none and this adds the handler that does it in
     /// front of HTTP/2, before the connection carries a byte. If that fails, so does the connection.
     static func make(
-        address: MeshModel.SocketAddress, credentials: ServerCredentials
+        address: MeshModel.SocketAddress, credentials: ServerCredentials, quota: ConnectionQuota
     ) throws -> HTTP2ServerTransport.Posix {
         var config = HTTP2ServerTransport.Posix.Config.defaults
         config.channelDebuggingCallbacks.onAcceptTCPConnection = { channel in
             channel.eventLoop.makeCompletedFuture {
+<<<<<<< HEAD
                 // Another one after the roots or the certificate have changed.
+=======
+                try quota.admit(channel)
+>>>>>>> origin/h8-operation
                 try channel.pipeline.syncOperations.addHandler(
                     NIOSSLServerHandler(context: try credentials.nodeContext()), position: .first)
             }

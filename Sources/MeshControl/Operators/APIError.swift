@@ -22,7 +22,7 @@ package struct APIError: Error {
         let status: HTTPResponse.Status =
             switch error.code {
             case .notFound: .notFound
-            case .conflict: .conflict
+            case .conflict, .full: .conflict
             case .tokenRefused: .forbidden
             case .corrupt, .foreign, .unavailable: .serviceUnavailable
             }

@@ -10,6 +10,7 @@ import MeshIdentity
 import MeshModel
 import MeshResources
 import MeshStore
+import MeshTelemetry
 
 /// What operators can do, without HTTP. Every refusal is an ``APIError``.
 package struct OperatorAPI: Sendable {
@@ -26,6 +27,7 @@ package struct OperatorAPI: Sendable {
     let advertise: [HostPort]
     let metrics: ControlMetrics
     let live: LiveConfiguration<ControlConfiguration>
+    let logs: LogLevels
     let logger: Logger
     let startedAt: Date
 

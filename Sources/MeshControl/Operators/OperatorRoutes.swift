@@ -4,7 +4,6 @@ import Foundation
 import HTTPTypes
 import Hummingbird
 import MeshAdminAPI
-import MeshConfiguration
 import MeshResources
 import NIOCore
 
@@ -20,9 +19,13 @@ package enum OperatorRoutes {
         self.addResources(api, to: &routes)
         self.addViews(api, to: &routes)
         self.addTokens(api, to: &routes)
+<<<<<<< HEAD
         self.addPolicyTest(api, to: &routes)
         self.addExplain(api, to: &routes)
         self.addAuthorities(api, to: &routes)
+=======
+        self.addProgram(api, to: &routes)
+>>>>>>> origin/h8-operation
         let router = Router()
         router.addMiddleware {
             RequestCounter(metrics: metrics)
@@ -71,7 +74,6 @@ package enum OperatorRoutes {
             try await api.checkHealth()
             return Self.json(text: "{\"status\":\"ok\"}")
         }
-        routes.add(.get, "/v1/config") { _, _ in try Self.json(api.live.summary) }
         routes.add(.get, "/v1/status") { _, _ in try Self.json(await api.status()) }
         routes.add(.get, "/v1/nodes") { _, _ in try Self.json(await api.nodes()) }
         routes.add(.delete, "/v1/nodes/{name}") { _, context in
@@ -133,7 +135,11 @@ package enum OperatorRoutes {
         }
     }
 
+<<<<<<< HEAD
     static func text(_ request: Request, limit: Int = Self.maximumBody) async throws -> String {
+=======
+    static func text(_ request: Request) async throws -> String {
+>>>>>>> origin/h8-operation
         let body: ByteBuffer
         do {
             body = try await request.body.collect(upTo: limit)

@@ -55,6 +55,10 @@ package struct ControlMetrics: Sendable {
         case identity
         case workload
         case resources
+        /// More connections of nodes than are taken at once.
+        case connections
+        /// More certificates than one node may have signed.
+        case issueBudget = "issue_budget"
     }
 
     package enum CertificateKind: String, Sendable { case node, workload }

@@ -9,6 +9,7 @@ package final class NodeLiveness: Sendable {
     package typealias Instant = ContinuousClock.Instant
 
     private struct State {
+        var timeout: Duration
         var heard: [String: Instant] = [:]
         var alive: Set<String> = []
         /// Heard from since the last ``takeHeard(now:)``.
@@ -16,10 +17,15 @@ package final class NodeLiveness: Sendable {
         var generation: UInt64 = 0
     }
 
-    package let timeout: Duration
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
-    package init(timeout: Duration) { self.timeout = timeout }
+    package init(timeout: Duration) { self.state = Mutex(State(timeout: timeout)) }
+
+    /// How long a node may be silent.
+    package var timeout: Duration {
+        get { self.state.withLock { $0.timeout } }
+        set { self.state.withLock { $0.timeout = newValue } }
+    }
 
     /// Starts from what the store knows. Time that the control plane itself was away is nobody's fault: the node heard
     /// from last counts as heard from now, and others are as far behind it as they were.
@@ -61,7 +67,7 @@ package final class NodeLiveness: Sendable {
     /// - Returns: who that is.
     package func sweep(now: Instant) -> Set<String> {
         self.state.withLock { state in
-            let alive = Set(state.heard.filter { now - $0.value <= self.timeout }.keys)
+            let alive = Set(state.heard.filter { now - $0.value <= state.timeout }.keys)
             let died = state.alive.subtracting(alive)
             if alive != state.alive { state.generation += 1 }
             state.alive = alive
