@@ -227,7 +227,8 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "NodemeshctlTests", dependencies: ["MeshCLI", "MeshAdminAPI", "MeshModel", arguments],
+            name: "NodemeshctlTests",
+            dependencies: ["MeshCLI", "MeshAdminAPI", "MeshModel", "MeshLinux", "MeshSteering", arguments],
             exclude: ["Snapshots"], swiftSettings: settings),
     ]
 )

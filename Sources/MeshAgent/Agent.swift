@@ -214,12 +214,7 @@ package struct Agent: Sendable {
         do {
             return try AgentParts(
                 configuration: self.configuration, cgroup: cgroup, start: start, steering: steering,
-<<<<<<< HEAD
-                supervision: supervision, arrival: &arrival, logger: self.logger, live: self.live)
-=======
-                supervision: supervision, inheritance: inheritance, logger: self.logger, logs: self.logs,
-                live: self.live)
->>>>>>> origin/h8-operation
+                supervision: supervision, arrival: &arrival, logger: self.logger, logs: self.logs, live: self.live)
         } catch let error as AgentError {
             throw error
         } catch {

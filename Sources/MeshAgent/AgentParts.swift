@@ -58,11 +58,7 @@ struct AgentParts: Sendable {
     /// - Parameter arrival: where the data plane of the daemon before comes from.
     init(
         configuration: AgentConfiguration, cgroup: String, start: StartState, steering: Steering,
-<<<<<<< HEAD
-        supervision: Supervision, arrival: inout Arrival, logger: Logger,
-=======
-        supervision: Supervision, inheritance: consuming Inheritance?, logger: Logger, logs: LogLevels,
->>>>>>> origin/h8-operation
+        supervision: Supervision, arrival: inout Arrival, logger: Logger, logs: LogLevels,
         live: LiveConfiguration<AgentConfiguration>
     ) throws {
         guard let controlPlane = configuration.controlPlane else { throw AgentError("controlPlane: missing") }
@@ -127,7 +123,6 @@ struct AgentParts: Sendable {
             steering: steering, isOn: configuration.directPath == .automatic,
             redirects: configuration.redirectPeer, sockmapCap: configuration.sockmapCap,
             reports: .init(
-<<<<<<< HEAD
                 opened: { record in
                     telemetry.opened(record)
                     decisions.opened(record)
@@ -136,11 +131,7 @@ struct AgentParts: Sendable {
                     telemetry.closed(record)
                     decisions.closed(record)
                 }, ejections: { proxy.ejections }),
-            logger: logger)
-=======
-                opened: { telemetry.opened($0) }, closed: { telemetry.closed($0) }, ejections: { proxy.ejections }),
             logger: logger.component("direct-path"))
->>>>>>> origin/h8-operation
         let direct = LocalPathService(path: path)
         relay.service = direct
         self.direct = direct
@@ -156,11 +147,8 @@ struct AgentParts: Sendable {
         let keeping = Keeping()
         let control = ControlPlaneClient(
             credentials: credentials, store: NodeCredentialStore(directory: configuration.dataDirectory),
-<<<<<<< HEAD
-            dialler: GRPCControlPlane(address: controlPlane), decisions: decisions, logger: logger,
-=======
-            dialler: GRPCControlPlane(address: controlPlane), logger: logger.component("control-plane"),
->>>>>>> origin/h8-operation
+            dialler: GRPCControlPlane(address: controlPlane), decisions: decisions,
+            logger: logger.component("control-plane"),
             discovery: start.view.discovery,
             freshness: freshness, faults: start.faults, rejoin: start.rejoin,
             handlers: .init(
@@ -174,16 +162,11 @@ struct AgentParts: Sendable {
         let certificates = CertificateManager(
             signer: control, bundle: { control.credentials.bundle },
             kept: SVIDStore(
-<<<<<<< HEAD
-                directory: configuration.dataDirectory, queue: start.queue, faults: start.faults, logger: logger),
-            alarms: alarms, logger: logger, onChange: { news.certificates.yield($0) })
-        self.ticker = TelemetryTicker(telemetry: telemetry, proxy: proxy, direct: path)
-        telemetry.watch(certificates) { control.credentials.svid }
-=======
                 directory: configuration.dataDirectory, queue: start.queue, faults: start.faults,
                 logger: logger.component("state")),
             alarms: alarms, logger: logger.component("certificates"), onChange: { news.certificates.yield($0) })
->>>>>>> origin/h8-operation
+        self.ticker = TelemetryTicker(telemetry: telemetry, proxy: proxy, direct: path)
+        telemetry.watch(certificates) { control.credentials.svid }
         let nameService =
             configuration.dns == .on
             ? try NameService(
@@ -215,13 +198,9 @@ struct AgentParts: Sendable {
         let watch = try CgroupWatch()
         let crashKeeper = CrashKeeper(configuration, proxy: proxy, supervision: supervision, logger: logger)
         let plane = KernelPlane(
-<<<<<<< HEAD
-            proxy: proxy, steering: steering, ports: sockets, names: nameService, logger: logger,
-            didChange: { crashKeeper.listenersChanged() },
-=======
             proxy: proxy, steering: steering, ports: sockets, names: nameService,
             logger: logger.component("enrolment"),
->>>>>>> origin/h8-operation
+            didChange: { crashKeeper.listenersChanged() },
             willDetach: { await path.willDetach($0) })
         let canary = Canary(
             proxyCgroup: cgroup, plane: plane, steering: steering, events: events, names: names,

@@ -51,7 +51,9 @@ struct HostSetup {
             let isUnit = current.path.hasSuffix(".service")
             guard current.path == mount || isUnit else { return current.path }
             // In the root cgroup the daemon's program would see every socket of the host.
-            let path = isUnit ? "\(current.path)/daemon" : "\(mount)/nodemesh-\(self.configuration.instance)"
+            let path =
+                isUnit
+                ? "\(current.path)/daemon" : DaemonCgroup.path(instance: self.configuration.instance, mount: mount)
             try FileTree.makeDirectory(path)
             try Cgroup(path: path).add(pid: ProcessInfo.processInfo.processIdentifier)
             self.logger.info("moved to a cgroup of my own", metadata: ["cgroup": "\(path)"])
@@ -61,14 +63,5 @@ struct HostSetup {
                 "no cgroup of my own: \(error); nodemeshd needs root and a mounted cgroup v2 ('nodemeshctl check' tells)"
             )
         }
-    }
-}
-
-extension Agent {
-    /// Removes the cgroups that a daemon which was started in the root cgroup made for itself, unless one runs there.
-    package static func removeCgroups(instance: String) {
-        guard let mount = try? Cgroup.mountPoint() else { return }
-        let own = "\(mount)/nodemesh-\(instance)"
-        for path in [Canary.cgroup(of: own), own] { try? FileTree.remove(directory: path) }
     }
 }

@@ -16,11 +16,14 @@ package struct CLIContext: Sendable {
     package var probeKernel: @Sendable () -> [FeatureCheck]
     /// Waits between two looks at something.
     package var sleep: @Sendable (Duration) async throws -> Void
+    /// What `install-node` and `uninstall-node` change.
+    package var host: any NodeHost
 
     package init(
         environment: [String: String], console: any Console, transport: any APITransport,
         now: @escaping @Sendable () -> Date, probeKernel: @escaping @Sendable () -> [FeatureCheck],
-        sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
+        sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) },
+        host: any NodeHost = LocalNodeHost()
     ) {
         self.sleep = sleep
         self.environment = environment
@@ -28,6 +31,7 @@ package struct CLIContext: Sendable {
         self.transport = transport
         self.now = now
         self.probeKernel = probeKernel
+        self.host = host
     }
 
     private static let live = CLIContext(

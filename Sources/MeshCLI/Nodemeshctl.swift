@@ -44,7 +44,7 @@ package struct Nodemeshctl: AsyncParsableCommand {
                 subcommands: [
                     CheckCommand.self, StatusCommand.self, ConnectionsCommand.self, TopCommand.self, EventsCommand.self,
                     ExplainCommand.self, BPFCommand.self, DNSCommand.self, ConfigCommand.self, LogsCommand.self,
-                    BugreportCommand.self,
+                    BugreportCommand.self, InstallNode.self, UninstallNode.self,
                 ]),
             CommandGroup(
                 name: "Mesh",

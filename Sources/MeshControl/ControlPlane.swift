@@ -109,28 +109,17 @@ package struct ControlPlane: Sendable {
             }, metrics: self.metrics, logger: logger)
         self.recent = RecentConnections(startedAt: Int64(now.timeIntervalSince1970))
         let issuer = Issuer(
-<<<<<<< HEAD
-            store: self.store, authorities: authorities, validity: TimeInterval(configuration.svidTTL),
-            nodeValidity: TimeInterval(max(configuration.nodeTTL, configuration.svidTTL)), metrics: self.metrics,
-            logger: logger)
+            store: self.store, authorities: authorities, validity: { TimeInterval(live.current.svidTTL) },
+            nodeValidity: { TimeInterval(max(live.current.nodeTTL, live.current.svidTTL)) }, metrics: self.metrics,
+            logger: logger.component("certificates"))
         self.operators = OperatorAPI(
             store: self.store, publisher: self.publisher, liveness: self.liveness, sessions: sessions,
-            discovery: self.discovery, recent: self.recent, authorities: authorities, restored: restored, settings: settings,
-            advertise: advertise,
-            metrics: self.metrics, live: live, logger: logger, startedAt: now)
-        self.transport = try NodeTransport.make(address: configuration.grpcListen, credentials: self.credentials)
-=======
-            store: self.store, authority: self.authority, validity: { TimeInterval(live.current.svidTTL) },
-            metrics: self.metrics, logger: logger.component("certificates"))
-        self.operators = OperatorAPI(
-            store: self.store, publisher: self.publisher, liveness: self.liveness, sessions: sessions,
-            discovery: self.discovery, authority: self.authority, settings: settings, advertise: advertise,
-            metrics: self.metrics, live: live, logs: logs, logger: logger.component("operators"),
-            startedAt: now)
+            discovery: self.discovery, recent: self.recent, authorities: authorities, restored: restored,
+            settings: settings, advertise: advertise, metrics: self.metrics, live: live, logs: logs,
+            logger: logger.component("operators"), startedAt: now)
         self.transport = try NodeTransport.make(
             address: configuration.grpcListen, credentials: self.credentials,
             quota: ConnectionQuota(limit: Self.nodeConnections) { [metrics] in metrics.refused(.connections) })
->>>>>>> origin/h8-operation
         self.nodes = NodeService(
             authenticator: authenticator, issuer: issuer, store: self.store, liveness: self.liveness,
             sessions: sessions, publisher: self.publisher, recent: self.recent, restored: restored, metrics: self.metrics,

@@ -8,6 +8,8 @@ package enum ChildProcess {
         /// Its exit code, or less than zero: -1 less the signal that ended it.
         package let code: Int32
         package let output: String
+
+        package init(code: Int32, output: String) { (self.code, self.output) = (code, output) }
     }
 
     /// What a program may write; more ends it.

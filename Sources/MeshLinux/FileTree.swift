@@ -47,7 +47,11 @@ package enum FileTree {
         return names.sorted()
     }
 
-    package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+    /// Not by access(2), which leaves out the capabilities of a process that is not root's.
+    package static func exists(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0
+    }
 
     package static func isDirectory(_ path: String) -> Bool {
         var status = stat()

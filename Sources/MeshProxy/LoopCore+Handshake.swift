@@ -9,12 +9,8 @@ import Synchronization
 extension LoopCore {
     func beginServerHandshake(_ connection: Connection) {
         connection.setup?.handshake = PendingHandshake(.accepting(self.settings.acceptor))
-<<<<<<< HEAD
         self.noteSecuring(connection)
-        self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
-=======
         self.setDeadline(connection, after: self.configuration.handshakeTimeout.nanoseconds)
->>>>>>> origin/h8-operation
         self.continueHandshake(connection)
     }
 
@@ -28,12 +24,8 @@ extension LoopCore {
         tunnel.destination.dropSession(unlessGoodAt: Int64(Clock.wall / 1_000_000_000))
         let pending = PendingHandshake(.dialling(tunnel))
         setup.handshake = pending
-<<<<<<< HEAD
         self.noteSecuring(connection)
-        self.setDeadline(connection, after: self.settings.configuration.handshakeTimeout.nanoseconds)
-=======
         self.setDeadline(connection, after: self.configuration.handshakeTimeout.nanoseconds)
->>>>>>> origin/h8-operation
         self.submit(pending, connection)
     }
 

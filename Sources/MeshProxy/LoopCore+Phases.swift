@@ -64,7 +64,7 @@ extension LoopCore {
 
     /// Whether the trace of a new connection is one of those that are sampled.
     func isSampled() -> Bool {
-        let share = self.settings.configuration.traceSampling
+        let share = self.configuration.traceSampling
         return share > 0 && Double(self.random.next() >> 11) * 0x1p-53 < share
     }
 

@@ -173,22 +173,17 @@ package final class Proxy: Sendable {
         for loop in self.loops { loop.submit { $0.staleness = reason } }
     }
 
-<<<<<<< HEAD
-    /// The live connections with their present byte counts. The loops are asked for some at a time, so a connection that
-    /// opens or ends meanwhile may be missing.
-    ///
-    /// - Parameter isSampled: with what TCP says of each one's way to its peer, which costs a system call for each.
-    package func connections(isSampled: Bool = false) async -> [ConnectionRecord] {
-=======
     /// Has what may change while it runs take effect: time-outs, the keeping of tunnels, the bound of connections, and
     /// what becomes of unknown destinations.
     package func reconfigure(_ configuration: ProxyConfiguration) {
         for loop in self.loops { loop.submit { $0.reconfigure(configuration) } }
     }
 
-    /// The live connections with their present byte counts.
-    package func connections() async -> [ConnectionRecord] {
->>>>>>> origin/h8-operation
+    /// The live connections with their present byte counts. The loops are asked for some at a time, so a connection that
+    /// opens or ends meanwhile may be missing.
+    ///
+    /// - Parameter isSampled: with what TCP says of each one's way to its peer, which costs a system call for each.
+    package func connections(isSampled: Bool = false) async -> [ConnectionRecord] {
         var records: [ConnectionRecord] = []
         for loop in self.state.withLock({ $0.loops }) {
             var next: UInt32? = 0

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import MeshAgent
+import MeshLinux
 import MeshSteering
 
 struct Cleanup: ParsableCommand {
@@ -18,7 +18,7 @@ struct Cleanup: ParsableCommand {
     func run() throws {
         do throws(SteeringError) {
             try Steering.removeAll(instance: self.instance)
-            Agent.removeCgroups(instance: self.instance)
+            DaemonCgroup.remove(instance: self.instance)
         } catch {
             Console.error("nodemeshd: \(error)")
             throw ExitCode(1)

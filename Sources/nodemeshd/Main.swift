@@ -9,6 +9,6 @@ struct NodeMeshD: AsyncParsableCommand {
         commandName: "nodemeshd",
         abstract: "The nodemesh node daemon: steers, encrypts and authorises the connections of enrolled workloads.",
         version: Version.text,
-        subcommands: [Serve.self, Cleanup.self, CanaryVerb.self, HandOverFormatsVerb.self],
+        subcommands: [Serve.self, Join.self, Cleanup.self, CanaryVerb.self, HandOverFormatsVerb.self],
         defaultSubcommand: Serve.self)
 }

@@ -91,6 +91,9 @@ struct Serve: AsyncParsableCommand {
             try await Agent(live).run(takesOver: self.takeOver)
         } catch {
             Console.error("nodemeshd: \(error)")
+            // Its service manager starts it again at once, for the sake of one that was killed; what is wrong here will
+            // be wrong then as well.
+            if !self.takeOver, isatty(STDERR_FILENO) == 0 { try? await Task.sleep(for: .seconds(2)) }
             throw ExitCode(1)
         }
     }

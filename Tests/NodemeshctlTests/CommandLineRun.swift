@@ -14,21 +14,23 @@ struct CommandLineRun {
 
     init(
         _ line: String, transport: StubTransport = StubTransport([:]), environment: [String: String] = [:],
-        input: String = "", isTerminal: Bool = false, kernel: [FeatureCheck] = []
+        input: String = "", isTerminal: Bool = false, kernel: [FeatureCheck] = [],
+        host: any NodeHost = StubHost()
     ) async {
         await self.init(
             line.split(separator: " ").map(String.init), transport: transport, environment: environment, input: input,
-            isTerminal: isTerminal, kernel: kernel)
+            isTerminal: isTerminal, kernel: kernel, host: host)
     }
 
     init(
         _ arguments: [String], transport: StubTransport = StubTransport([:]), environment: [String: String] = [:],
-        input: String = "", isTerminal: Bool = false, kernel: [FeatureCheck] = []
+        input: String = "", isTerminal: Bool = false, kernel: [FeatureCheck] = [],
+        host: any NodeHost = StubHost()
     ) async {
         let console = CapturingConsole(input: input, isTerminal: isTerminal)
         let context = CLIContext(
-            environment: environment, console: console, transport: transport, now: { Self.now }, probeKernel: { kernel }
-        )
+            environment: environment, console: console, transport: transport, now: { Self.now },
+            probeKernel: { kernel }, host: host)
         let status = await CLIContext.$current.withValue(context) { await Launcher.run(arguments) }
         self.status = CommandStatus(rawValue: status)
         self.output = console.output

@@ -133,7 +133,7 @@ struct VerbTests {
             caFingerprint: "sha256:00", command: "nodemeshd --join-token nmjt.a.b")
         let stub = StubTransport(["POST /v1/join-tokens": .response(201, try self.json(token))])
         let run = await CommandLineRun("join-token create --node n1 --ttl 15m", transport: stub)
-        #expect(run.output.contains("On the node:     nodemeshd --join-token nmjt.a.b\n"))
+        #expect(run.output.hasSuffix("\nPaste this on the node:\n\n  nodemeshd --join-token nmjt.a.b\n"))
         #expect(run.output.contains("Expires:         in 15m00s\n"))
         let body = try #require(stub.sent.first?.body)
         #expect(String(decoding: body, as: UTF8.self) == #"{"node":"n1","ttlSeconds":900}"#)

@@ -45,15 +45,13 @@ final class Canary: Sendable {
         proxyCgroup: String, plane: any WorkloadPlane, steering: Steering, events: EventHub, names: WorkloadNames,
         logger: Logger
     ) {
-        self.cgroup = Self.cgroup(of: proxyCgroup)
+        self.cgroup = DaemonCgroup.canary(of: proxyCgroup)
         self.plane = plane
         self.steering = steering
         self.events = events
         self.names = names
         self.logger = logger
     }
-
-    static func cgroup(of proxyCgroup: String) -> String { proxyCgroup + "-canary" }
 
     /// How the last try ended.
     var status: CanaryStatus? { self.state.withLock { $0.status } }

@@ -72,6 +72,28 @@ package enum Values {
         return port
     }
 
+    /// `HOST:PORT`, the host a name, an IPv4 address or an IPv6 address in brackets.
+    package static func hostPort(_ text: String) throws -> String {
+        if SocketAddress(text) != nil { return text }
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 2, (1...253).contains(parts[0].utf8.count), parts[0].first != "-",
+            parts[0].utf8.allSatisfy({ Self.isLabelByte($0 | 0x20) || $0 == UInt8(ascii: ".") }),
+            (try? Self.port(String(parts[1]))) != nil
+        else {
+            throw ValidationError("'\(text)' is not HOST:PORT, such as control.example:15012 or [fd00::1]:15012.")
+        }
+        return text
+    }
+
+    /// `sha256:` and 64 hexadecimal digits.
+    package static func fingerprint(_ text: String) throws -> String {
+        let hex = text.dropFirst("sha256:".count)
+        guard text.hasPrefix("sha256:"), hex.utf8.count == 64, hex.allSatisfy(\.isHexDigit) else {
+            throw ValidationError("'\(text)' is not a fingerprint: sha256: and 64 hexadecimal digits.")
+        }
+        return text.lowercased()
+    }
+
     package static func prefix(_ text: String) throws -> IPPrefix {
         guard let prefix = IPPrefix(text) else {
             throw ValidationError(

@@ -42,8 +42,8 @@ package struct JoinTokenCreate: AsyncParsableCommand {
             facts.add("Node", token.node ?? "any")
             facts.add("Expires", Human.relative(token.expiresAt, to: printer.now))
             facts.add("CA fingerprint", token.caFingerprint)
-            facts.add("On the node", token.command)
             return facts.text(color: printer.usesColor)
+                + "\nPaste this on the node:\n\n  \(Printable.text(token.command))\n"
         }
     }
 }

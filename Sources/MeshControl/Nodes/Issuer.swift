@@ -10,36 +10,24 @@ import MeshStore
 /// Signs what a caller is entitled to, and logs it before it leaves.
 struct Issuer: Sendable {
     let store: Store
-<<<<<<< HEAD
     let authorities: AuthorityKeeper
     /// Seconds, of workloads; also the most that a caller gets.
-    let validity: TimeInterval
-    /// Seconds, of nodes.
-    let nodeValidity: TimeInterval
-=======
-    let authority: CertificateAuthority
-    /// Seconds; also the most that a caller gets.
     let validity: @Sendable () -> TimeInterval
+    /// Seconds, of nodes.
+    let nodeValidity: @Sendable () -> TimeInterval
     let budget = IssueBudget()
->>>>>>> origin/h8-operation
     let metrics: ControlMetrics
     let logger: Logger
 
     func sign(_ csr: String, for identity: SPIFFEID, validity: TimeInterval?) throws -> IssuedCertificate {
         let most =
             switch identity.subject {
-            case .node: self.nodeValidity
-            case .workload: self.validity
+            case .node: self.nodeValidity()
+            case .workload: self.validity()
             }
         do {
-<<<<<<< HEAD
             return try self.authorities.authorities.active.sign(
                 csrPEM: csr, identity: identity, validity: min(validity ?? most, most), now: Date())
-=======
-            return try self.authority.sign(
-                csrPEM: csr, identity: identity, validity: min(validity ?? self.validity(), self.validity()),
-                now: Date())
->>>>>>> origin/h8-operation
         } catch {
             self.metrics.refused(.signingRequest)
             self.logger.warning(

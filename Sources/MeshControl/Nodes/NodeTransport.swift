@@ -16,11 +16,8 @@ enum NodeTransport {
         var config = HTTP2ServerTransport.Posix.Config.defaults
         config.channelDebuggingCallbacks.onAcceptTCPConnection = { channel in
             channel.eventLoop.makeCompletedFuture {
-<<<<<<< HEAD
-                // Another one after the roots or the certificate have changed.
-=======
                 try quota.admit(channel)
->>>>>>> origin/h8-operation
+                // Another one after the roots or the certificate have changed.
                 try channel.pipeline.syncOperations.addHandler(
                     NIOSSLServerHandler(context: try credentials.nodeContext()), position: .first)
             }

@@ -21,16 +21,13 @@ extension OperatorAPI {
             caExpiresAt: self.authorities.authorities.active.root.notValidAfter, nodes: nodes.count,
             nodesAlive: nodes.count { alive.contains($0.name) }, workloads: view.workloads.count,
             services: view.services.count, policies: try await self.policyCount(), startedAt: self.startedAt,
-<<<<<<< HEAD
             problem: self.restored.problem(present: try await self.presentRevision()),
-            caRotation: self.authorities.phase == .steady ? nil : self.authorities.phase.rawValue)
+            caRotation: self.authorities.phase == .steady ? nil : self.authorities.phase.rawValue,
+            pendingRestart: self.live.pending.map(\.key), configurationProblems: self.live.problems)
     }
 
     private func presentRevision() async throws -> Int64 {
         do { return try await self.store.presentRevision() } catch { throw APIError(error) }
-=======
-            pendingRestart: self.live.pending.map(\.key), configurationProblems: self.live.problems)
->>>>>>> origin/h8-operation
     }
 
     package func nodes() async throws -> [NodeSummary] {

@@ -158,11 +158,10 @@ package struct OperatorAPI: Sendable {
         self.logger.notice(
             "a join token was made", metadata: ["token.id": "\(token.id)", "node.id": "\(request.node ?? "any")"])
         let fingerprint = try self.authorities.authorities.active.fingerprint().description
-        let command = [
-            "nodemeshd --node", request.node ?? "\"$(hostname)\"",
-            "--control-plane", self.advertise.first?.description ?? "HOST:PORT", "--join-token", token.text,
-            "--ca-fingerprint", fingerprint,
-        ]
+        let command =
+            ["sudo nodemeshctl install-node", "--control", self.advertise.first?.description ?? "HOST:PORT"]
+            + ["--ca-fingerprint", fingerprint, "--join-token", token.text]
+            + (request.node.map { ["--node", $0] } ?? [])
         return JoinTokenResponse(
             token: token.text, node: request.node, expiresAt: expiresAt, caFingerprint: fingerprint,
             command: command.joined(separator: " "))

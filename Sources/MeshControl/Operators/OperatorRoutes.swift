@@ -19,13 +19,10 @@ package enum OperatorRoutes {
         self.addResources(api, to: &routes)
         self.addViews(api, to: &routes)
         self.addTokens(api, to: &routes)
-<<<<<<< HEAD
         self.addPolicyTest(api, to: &routes)
         self.addExplain(api, to: &routes)
         self.addAuthorities(api, to: &routes)
-=======
         self.addProgram(api, to: &routes)
->>>>>>> origin/h8-operation
         let router = Router()
         router.addMiddleware {
             RequestCounter(metrics: metrics)
@@ -135,11 +132,7 @@ package enum OperatorRoutes {
         }
     }
 
-<<<<<<< HEAD
     static func text(_ request: Request, limit: Int = Self.maximumBody) async throws -> String {
-=======
-    static func text(_ request: Request) async throws -> String {
->>>>>>> origin/h8-operation
         let body: ByteBuffer
         do {
             body = try await request.body.collect(upTo: limit)

@@ -102,9 +102,10 @@ package actor MeshPublisher {
         let snapshot = try await self.store.snapshot()
         let resources = try self.decode(snapshot.resources)
         let alive = self.liveness.alive
+        let settings = try self.settings()
         return (
-            try MeshProjection(snapshot: snapshot, resources: resources, alive: alive, settings: self.settings),
-            try MeshProjection(snapshot: snapshot, resources: change(resources), alive: alive, settings: self.settings)
+            try MeshProjection(snapshot: snapshot, resources: resources, alive: alive, settings: settings),
+            try MeshProjection(snapshot: snapshot, resources: change(resources), alive: alive, settings: settings)
         )
     }
 

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Testing
+
+/// The packages and units with the real package tools and a real systemd.
+@Suite(.serialized) struct InstallationTests {
+    /// A unit for what the tests talk to: a server that writes numbered lines for as long as somebody reads.
+    static let server = """
+        import socket, threading
+        def serve(connection):
+            with connection:
+                number = 0
+                try:
+                    while True:
+                        connection.sendall(b"".join(b"%015d\\n" % (number + one) for one in range(1024)))
+                        number += 1024
+                except OSError:
+                    pass
+        listener = socket.create_server(("0.0.0.0", 8080))
+        while True:
+            threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+        """
+
+    /// Reads from the server, slowly, until /tmp/stop is there; says what is wrong with the numbers, if anything is.
+    static let reader = """
+        import os, socket, sys, time
+        connection = socket.create_connection(("192.0.2.2", 8080), timeout=60)
+        number, rest = 0, b""
+        while not os.path.exists("/tmp/stop"):
+            rest += connection.recv(65536) or sys.exit("ended after %d" % number)
+            while len(rest) >= 16:
+                if rest[:16] != b"%015d\\n" % number: sys.exit("wrong at %d" % number)
+                number, rest = number + 1, rest[16:]
+            print(number, flush=True)
+            time.sleep(0.01)
+        print("well")
+        """
+
+    // MARK: Steps
+
+    /// Control plane and node on alpha, a node on beta, a client on the first and a server on the second.
+    private func makeMesh(_ hosts: Hosts) async throws {
+        try await hosts.install("nodemesh-control", "nodemeshd", "nodemeshctl", on: "alpha")
+        try await hosts.install("nodemeshd", "nodemeshctl", on: "beta")
+        try await hosts.shell(
+            "alpha",
+            "printf 'advertise: [192.0.2.1:15012]\\nmeshPrefixes: [192.0.2.0/24]\\n' >/etc/nodemesh/nodemesh-control.yaml;"
+                + "systemctl restart nodemesh-control")
+        for host in ["alpha", "beta"] { try await self.join(host, hosts) }
+        try await hosts.shell("beta", "cat >/root/server.py <<'END'\n\(Self.server)\nEND")
+        try await hosts.shell(
+            "alpha",
+            "echo 'echo $$ >/sys/fs/cgroup/system.slice/client.service/cgroup.procs;"
+                + " exec python3 /root/reader.py >/tmp/read 2>&1' >/root/reader.sh")
+        try await hosts.shell("alpha", "cat >/root/reader.py <<'END'\n\(Self.reader)\nEND")
+        try await self.makeUnit("server", "/usr/bin/python3 /root/server.py", on: "beta", hosts)
+        try await self.makeUnit("client", "/usr/bin/sleep infinity", on: "alpha", hosts)
+        try await hosts.run(
+            "beta", "nodemeshctl", "workload", "enroll", "--unit", "server.service", "--namespace", "shop",
+            "--service-account", "server")
+        try await hosts.run(
+            "alpha", "nodemeshctl", "workload", "enroll", "--unit", "client.service", "--namespace", "shop",
+            "--service-account", "client")
+        try await self.expectTalk(hosts)
+    }
+
+    private func makeUnit(_ name: String, _ command: String, on host: String, _ hosts: Hosts) async throws {
+        try await hosts.shell(
+            host,
+            """
+            cat >/etc/systemd/system/\(name).service <<'END'
+            [Unit]
+            Requires=nodemesh-workloads.target
+            After=nodemesh-workloads.target
+            [Service]
+            ExecStart=\(command)
+            [Install]
+            WantedBy=multi-user.target
+            END
+            systemctl enable --quiet --now \(name)
+            """)
+    }
+
+    /// The line that the control plane prints, as an operator pastes it.
+    private func line(for host: String, _ hosts: Hosts) async throws -> String {
+        let printed = try await hosts.run("alpha", "nodemeshctl", "join-token", "create", "--node", host)
+        let line = printed.split(separator: "\n").map { $0.drop { $0 == " " } }.first {
+            $0.hasPrefix("sudo nodemeshctl install-node ")
+        }
+        return String(try #require(line, "\(printed)").dropFirst("sudo ".count))
+    }
+
+    private func join(_ host: String, _ hosts: Hosts) async throws {
+        try await hosts.eventually("the control plane") {
+            try await hosts.answer("alpha", "nodemeshctl", "node", "list")
+        } _: {
+            $0.status == 0
+        }
+        let shown = try await hosts.shell(host, "\(try await self.line(for: host, hosts)) 2>&1")
+        #expect(shown.contains("spiffe://mesh.internal/node/\(host)"), "\(shown)")
+    }
+
+    /// A new connection of the client, as it stands in the server's node's list.
+    private func expectTalk(_ hosts: Hosts) async throws {
+        try await hosts.eventually("the client to reach the server") {
+            try await hosts.within(
+                "client.service", on: "alpha", "timeout 10 bash -c 'head -n 1 </dev/tcp/192.0.2.2/8080'")
+        } _: {
+            $0.output == "000000000000000\n"
+        }
+    }
+
+    /// Runs `body` while the client reads from the server.
+    private func transferring(_ hosts: Hosts, _ body: () async throws -> Void) async throws -> String {
+        try await hosts.run("alpha", "rm", "-f", "/tmp/stop", "/tmp/read")
+        // A service of its own starts it: what outlives its caller would keep the caller's descriptors.
+        try await hosts.run(
+            "alpha", "systemd-run", "--quiet", "--collect", "--unit=reader", "bash", "/root/reader.sh")
+        func lines() async throws -> Int {
+            Int(try await hosts.shell("alpha", "wc -l </tmp/read")) ?? 0
+        }
+        try await hosts.eventually("the transfer") {
+            try await lines()
+        } _: {
+            $0 > 3
+        }
+        try await body()
+        // And it still moves.
+        let before = try await lines()
+        try await hosts.eventually("the transfer to go on or to end") {
+            (try await lines(), try await hosts.answer("alpha", "pgrep", "-f", "reader.py").status)
+        } _: {
+            $0.0 > before + 3 || $0.1 != 0
+        }
+        try await hosts.run("alpha", "touch", "/tmp/stop")
+        try await hosts.eventually("the client to end") {
+            try await hosts.answer("alpha", "pgrep", "-f", "reader.py").status
+        } _: {
+            $0 != 0
+        }
+        return try await hosts.run("alpha", "tail", "-n", "1", "/tmp/read")
+    }
+
+    private func pid(_ host: String, _ hosts: Hosts) async throws -> String {
+        try await hosts.run(host, "systemctl", "show", "-P", "MainPID", "nodemeshd")
+    }
+
+    // MARK: Tests
+
+    /// Every path of the root file system but those that any package leaves.
+    private func files(_ host: String, _ hosts: Hosts) async throws -> Set<String> {
+        let listed = try await hosts.shell(
+            host,
+            "find / -xdev -not -path '/var/lib/dpkg/*' -not -path '/var/log/*' -not -path '/var/cache/*'"
+                + " -not -path '/root/*' -not -path '/tmp/*' -not -path '/var/tmp/*' -not -path '/var/lib/apt/*'; find /sys/fs/bpf"
+        )
+        return Set(listed.split(separator: "\n").map(String.init))
+    }
+
+    @Test func `a host where the packages come and go`() async throws {
+        try await Hosts.with("alpha") { hosts in
+            let before = try await self.files("alpha", hosts)
+            try await hosts.install("nodemesh-control", "nodemeshd", "nodemeshctl", on: "alpha")
+            // The control plane works at once; the node waits to be joined, and is no failure.
+            try await hosts.eventually("the control plane") {
+                try await hosts.answer("alpha", "nodemeshctl", "join-token", "create")
+            } _: {
+                $0.status == 0 && $0.output.contains("sudo nodemeshctl install-node --control alpha:15012")
+            }
+            let shown = try await hosts.shell(
+                "alpha", "systemctl show -P ActiveState -P ConditionResult -P NRestarts nodemeshd")
+            #expect(shown.split(separator: "\n").sorted() == ["0", "inactive", "no"], "\(shown)")
+            #expect(try await hosts.run("alpha", "systemctl", "--failed", "--no-legend").isEmpty)
+            let verified = try await hosts.answer(
+                "alpha", "systemd-analyze", "verify", "--man=no", "nodemeshd.service", "nodemesh-control.service",
+                "nodemesh-workloads.target", "nodemesh-ready.service")
+            #expect(verified.status == 0 && verified.output.isEmpty, "\(verified)")
+            for (unit, most) in [("nodemeshd", 3.5), ("nodemesh-control", 1.5)] {
+                let told = try await hosts.answer(
+                    "alpha", "systemd-analyze", "security", "--no-pager", "\(unit).service")
+                let figure = try #require(
+                    told.output.components(separatedBy: "exposure level for \(unit).service: ").last?
+                        .prefix { $0.isNumber || $0 == "." })
+                #expect(try #require(Double(figure)) <= most, "\(unit): \(figure)")
+            }
+            let user = try await hosts.shell(
+                "alpha", "stat -c %U /proc/$(systemctl show -P MainPID nodemesh-control)")
+            #expect(user == "nodemesh-control")
+            for (daemon, file) in [("nodemeshd", "nodemeshd"), ("nodemesh-control", "nodemesh-control")] {
+                // Every key of it is a comment, and it is what the program takes.
+                let text = try await hosts.run("alpha", "cat", "/etc/nodemesh/\(file).yaml")
+                #expect(
+                    text.split(separator: "\n").allSatisfy { $0.hasPrefix("#") } && text.contains("#logLevel: info"))
+                #expect(text == (try await hosts.run("alpha", "nodemeshctl", "config", "default", "--daemon", daemon)))
+            }
+            let documents = [
+                "/usr/share/man/man8/nodemeshd.8.gz", "/usr/share/man/man8/nodemesh-control.8.gz",
+                "/usr/share/man/man1/nodemeshctl.1.gz", "/usr/share/man/man1/nodemeshctl-install-node.1.gz",
+                "/usr/share/man/man5/nodemeshd.yaml.5.gz", "/usr/share/man/man5/nodemesh-control.yaml.5.gz",
+                "/usr/share/bash-completion/completions/nodemeshctl", "/usr/share/zsh/vendor-completions/_nodemeshctl",
+                "/usr/share/fish/vendor_completions.d/nodemeshctl.fish", "/usr/share/doc/nodemeshd/changelog.gz",
+            ]
+            try await hosts.shell("alpha", documents.map { "test -s \($0)" }.joined(separator: "\n"))
+            try await hosts.shell(
+                "alpha",
+                "apt-get purge -y -q 'nodemesh*' </dev/null 2>&1; ! getent passwd | grep nodemesh | grep -v nologin")
+            let after = try await self.files("alpha", hosts)
+            #expect(after.subtracting(before).sorted() == [])
+        }
+    }
+
+    @Test func `a host that cannot be joined is told why, and stays as it was`() async throws {
+        try await Hosts.with("alpha", "beta") { hosts in
+            try await hosts.install("nodemesh-control", "nodemeshctl", on: "alpha")
+            try await hosts.shell(
+                "alpha",
+                "echo 'advertise: [192.0.2.1:15012]' >/etc/nodemesh/nodemesh-control.yaml; systemctl restart nodemesh-control"
+            )
+            try await hosts.install("nodemeshctl", on: "beta")
+            try await hosts.eventually("the control plane") {
+                try await hosts.answer("alpha", "nodemeshctl", "node", "list")
+            } _: {
+                $0.status == 0
+            }
+            let line = try await self.line(for: "beta", hosts)
+            func attempt(_ line: String) async throws -> Hosts.Answer {
+                try await hosts.answer("beta", "bash", "-c", line)
+            }
+            let missing = try await attempt(line)
+            #expect(missing.status == 4 && missing.output.contains("nodemeshd is not installed here"), "\(missing)")
+            try await hosts.install("nodemeshd", on: "beta")
+            let before = try await hosts.run("beta", "cat", "/etc/nodemesh/nodemeshd.yaml")
+
+            let user = try await attempt("setpriv --reuid nobody --clear-groups \(line)")
+            #expect(user.status == 1 && user.output.contains("this needs root"), "\(user)")
+            let forged = try await attempt(
+                line.replacing(/sha256:[0-9a-f]{64}/, with: "sha256:" + String(repeating: "0", count: 64)))
+            #expect(forged.status == 1 && forged.output.contains("is not this mesh's control plane"), "\(forged)")
+            let away = try await attempt(line.replacing("192.0.2.1:15012", with: "192.0.2.1:1"))
+            #expect(away.status == 1 && away.output.contains("cannot be reached"), "\(away)")
+            let other = try await attempt("\(line) --node gamma")
+            #expect(
+                other.status == 1 && other.output.contains("the join token is for the node beta, not gamma"), "\(other)"
+            )
+            #expect(try await hosts.run("beta", "cat", "/etc/nodemesh/nodemeshd.yaml") == before)
+            #expect(try await hosts.answer("beta", "ls", "/run/nodemesh-join-token").status != 0)
+            #expect(try await hosts.run("beta", "systemctl", "show", "-P", "ActiveState", "nodemeshd") == "inactive")
+
+            // None of that has cost the token; joining does, and joining again needs none.
+            let joined = try await attempt(line)
+            #expect(joined.status == 0, "\(joined)")
+            let again = try await attempt(line)
+            #expect(again.status == 0, "\(again)")
+            let settings = try await hosts.run("beta", "cat", "/etc/nodemesh/nodemeshd.yaml")
+            #expect(settings.contains("\ncontrolPlane: 192.0.2.1:15012\n") && !settings.contains(/nmjt\.[-_0-9A-Za-z]/))
+            #expect(settings.contains("\n#logLevel: info\n"))
+            try await hosts.run("beta", "nodemeshctl", "uninstall-node", "--leave", "open", "--yes")
+            let used = try await attempt(line)
+            #expect(used.status == 1 && used.output.contains("was already used by the node beta"), "\(used)")
+        }
+    }
+
+    @Test func `restart, upgrade, downgrade, crash and reboot of a node under traffic`() async throws {
+        try await Hosts.with("alpha", "beta") { hosts in
+            try await self.makeMesh(hosts)
+            let wire = try Hosts.start("Tools/hosts", ["capture", "-A", "-s", "0", "-c", "400", "tcp"])
+            // A reload changes what it can, and ends nothing.
+            let first = try await self.pid("beta", hosts)
+            let server = try await hosts.run("beta", "systemctl", "show", "-P", "MainPID", "server")
+            let read = try await self.transferring(hosts) {
+                try await hosts.shell(
+                    "beta", "echo 'logLevel: debug' >>/etc/nodemesh/nodemeshd.yaml; systemctl reload nodemeshd")
+                try await self.expectTalk(hosts)
+            }
+            #expect(read == "well")
+            #expect(try await self.pid("beta", hosts) == first)
+            wire.waitUntilExit()
+            let pipe = try #require(wire.standardOutput as? Pipe)
+            let seen = String(decoding: try pipe.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
+            #expect(seen.contains("192.0.2.2.15008") && !seen.contains("0000000000"), "\(seen.prefix(2000))")
+
+            for host in ["alpha", "beta"] {
+                let read = try await self.transferring(hosts) {
+                    try await hosts.run(host, "systemctl", "restart", "nodemeshd")
+                    try await self.expectTalk(hosts)
+                }
+                #expect(read == "well", "a restart on \(host)")
+            }
+            for version in HostPackages.versions.reversed() {
+                for host in ["alpha", "beta"] {
+                    let old = try await self.pid(host, hosts)
+                    let read = try await self.transferring(hosts) {
+                        try await hosts.install("nodemeshd", "nodemeshctl", version: version, on: host)
+                        try await self.expectTalk(hosts)
+                    }
+                    #expect(read == "well", "version \(version) on \(host)")
+                    #expect(try await self.pid(host, hosts) != old)
+                    #expect(try await hosts.run(host, "dpkg-query", "-W", "-f", "${Version}", "nodemeshd") == version)
+                }
+            }
+            // Killed, it is started again by itself, and no connection goes out in clear meanwhile.
+            let old = try await self.pid("beta", hosts)
+            try await hosts.run("beta", "kill", "-9", old)
+            try await hosts.eventually("another process") {
+                try await self.pid("beta", hosts)
+            } _: {
+                $0 != old && $0 != "0"
+            }
+            try await self.expectTalk(hosts)
+
+            // None of this was the workloads' business.
+            #expect(try await hosts.run("beta", "systemctl", "show", "-P", "MainPID", "server") == server)
+
+            // The workload starts after the daemon that protects it.
+            try await hosts.tool(["reboot", "beta"])
+            try await self.expectTalk(hosts)
+            let times = try await hosts.shell(
+                "beta",
+                "systemctl show -P ActiveEnterTimestampMonotonic nodemeshd; systemctl show -P InactiveExitTimestampMonotonic server"
+            ).split(separator: "\n").compactMap { Int($0) }
+            #expect(times.count == 2 && times[0] > 0 && times[0] < times[1], "\(times)")
+        }
+    }
+
+    @Test func `a node that leaves its mesh`() async throws {
+        try await Hosts.with("alpha", "beta") { hosts in
+            try await self.makeMesh(hosts)
+            func dial() async throws -> Hosts.Answer {
+                try await hosts.within(
+                    "client.service", on: "alpha", "timeout 10 bash -c 'head -n 1 </dev/tcp/192.0.2.2/8080'")
+            }
+            let plan = try await hosts.answer("alpha", "nodemeshctl", "uninstall-node", "--leave", "open")
+            #expect(plan.status == 1 && plan.output.contains("Would stop and disable nodemeshd.service"), "\(plan)")
+            try await self.expectTalk(hosts)
+
+            // Refused, whatever the fail mode was.
+            try await hosts.shell(
+                "alpha", "echo 'failMode: open' >>/etc/nodemesh/nodemeshd.yaml; systemctl reload nodemeshd")
+            try await hosts.run("alpha", "nodemeshctl", "uninstall-node", "--leave", "refused", "--yes")
+            let refused = try await dial()
+            #expect(refused.status != 0 && refused.output.contains("refused"), "\(refused)")
+            #expect(try await hosts.answer("alpha", "test", "-e", "/var/lib/nodemesh").status != 0)
+
+            // Open: nothing is left of it, and the client goes on in clear text.
+            try await hosts.run("alpha", "nodemeshctl", "uninstall-node", "--leave", "open", "--yes")
+            let left = try await hosts.shell(
+                "alpha", "find /sys/fs/bpf -mindepth 1 ! -name '*.debug'; find /run/nodemesh 2>/dev/null || true")
+            #expect(left.isEmpty, "\(left)")
+            // Of the server's node, whose daemon is dead, the package takes it all away.
+            try await hosts.shell("beta", "systemctl kill -s KILL nodemeshd; systemctl stop nodemeshd")
+            try await hosts.shell(
+                "beta", "apt-get remove -y -q nodemeshd </dev/null 2>&1 | grep 'apt-get purge nodemeshd'")
+            #expect(try await dial().status != 0)
+            try await hosts.shell("beta", "apt-get purge -y -q nodemeshd </dev/null 2>&1")
+            let rest = try await hosts.shell(
+                "beta",
+                "find /sys/fs/bpf -mindepth 1 ! -name '*.debug'; ls -d /var/lib/nodemesh /run/nodemesh /etc/nodemesh 2>/dev/null || true"
+            )
+            #expect(rest.isEmpty, "\(rest)")
+            let clear = try await dial()
+            #expect(clear.output == "000000000000000\n", "\(clear)")
+            #expect(try await hosts.run("beta", "systemctl", "is-active", "server") == "active")
+        }
+    }
+}
