@@ -37,7 +37,7 @@ struct CarriedSide {
         self.descriptor = -1
         guard let pipe = self.pipe.take() else { return }
         Linux.close(pipe.read)
-        Linux.close(pipe.write)
+        if pipe.write >= 0 { Linux.close(pipe.write) }
     }
 }
 

@@ -26,15 +26,17 @@ package final class DataDirectory: Sendable {
         try PrivateFile.prepareDirectory(path)
         let name = path + "/lock"
         try PrivateFile.prepare(name)
-        self.lock = open(name, O_RDWR | O_CLOEXEC)
-        guard self.lock >= 0 else {
+        let lock = open(name, O_RDWR | O_CLOEXEC)
+        guard lock >= 0 else {
             throw ControlError("cannot open \(name): \(String(cString: strerror(errno)))")
         }
-        guard flock(self.lock, LOCK_EX | LOCK_NB) == 0 else {
-            close(self.lock)
+        guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
+            close(lock)
             throw ControlError(
                 "\(path) is in use by another nodemesh-control: stop that one, or give this one its own --data-dir")
         }
+        // Last: an initializer that throws after its last property is set runs `deinit`, which closes it again.
+        self.lock = lock
     }
 
     deinit { close(self.lock) }
