@@ -74,16 +74,12 @@ final class MetricFamily: Sendable {
     private static func sweep(_ state: inout State, now: ContinuousClock.Instant) {
         if let swept = state.swept, now - swept < Self.sweepInterval { return }
         state.swept = now
-        for key in Array(state.series.keys) {
-            guard var entry = state.series[key], now - entry.used > Self.idleTime else { continue }
-            // So that only `entry`, and those who count with it, hold the series.
-            state.series[key] = nil
-            if !Self.isOnlyReference(&entry.series) { state.series[key] = entry }
+        let idle = state.series.filter { now - $0.value.used > Self.idleTime }.mapValues(\.used)
+        for (key, used) in idle {
+            // What lives on without the table is held by somebody who counts with it.
+            weak let series = state.series.removeValue(forKey: key)?.series
+            if let series { state.series[key] = Entry(series: series, used: used) }
         }
-    }
-
-    private static func isOnlyReference<Series: MetricSeries>(_ series: inout Series) -> Bool {
-        isKnownUniquelyReferenced(&series)
     }
 
     func remove(_ values: [String]) { _ = self.state.withLock { $0.series.removeValue(forKey: values) } }

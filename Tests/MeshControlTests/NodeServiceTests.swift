@@ -39,7 +39,7 @@ import X509
     @Test func aTokenAndARequestMakeANode() async throws {
         let fixture = try await Fixture()
         let token = try await fixture.plane.operators.createJoinToken(.init(node: nil))
-        #expect(token.command.contains("--control-plane control.test:15012"))
+        #expect(token.command.contains("nodemeshctl install-node --control control.test:15012"))
         #expect(token.command.contains(token.token))
         let key = IdentityKey()
         let request = try fixture.joinRequest("n1", token: token.token, key: key)
