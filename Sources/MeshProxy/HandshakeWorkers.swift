@@ -86,6 +86,15 @@ final class HandshakeWorkers: Sendable {
     /// Steps that wait.
     var count: Int { self.state.withLock { $0.begun.count + $0.new.count } }
 
+    /// Returns all handshakes whose first step still waits, as they are.
+    func returnNew() {
+        var jobs: [Job] = []
+        self.state.withLock { state in
+            while let job = state.new.popFirst() { jobs.append(job) }
+        }
+        for job in jobs { job.done() }
+    }
+
     /// Ends the threads; steps that still wait are not done.
     func stop() {
         self.state.withLock { state in

@@ -7,23 +7,22 @@ import Synchronization
 
 /// Taking the connections out of a loop, so that another data plane can go on with them.
 extension LoopCore {
-    /// From now on nothing is accepted; what was accepted waits in the listeners' queues for the next data plane.
+    /// From now on nothing is accepted, and no TLS handshake begins; what was accepted waits in the listeners' queues for
+    /// the next data plane.
     func beginFreeze() {
         self.isFreezing = true
         for id in self.listeners.keys { self.removeListener(id) }
     }
 
-    /// Connections in the middle of a TLS handshake, which cannot be carried: worth waiting for.
+    /// Peers' connections that were answered in their TLS handshake, or are being: the next data plane can neither go on
+    /// with them nor begin them anew, so they are worth waiting for.
     var unsettled: Int {
         var count = 0
         self.forEachConnection { connection in
-            switch connection.machine.state {
-            case .securingClient: if connection.setup?.handshake?.hasBegun == true { count += 1 }
-            case .securingServer: if connection.machine.origin != .pool { count += 1 }
-            case .awaitingRequest, .resolving, .awaitingIdentity, .dialing, .awaitingAnswer, .pooled, .relaying,
-                .refusing, .closed:
-                break
+            guard case .securingClient = connection.machine.state, let pending = connection.setup?.handshake else {
+                return
             }
+            if pending.isBusy || pending.unanswered == nil { count += 1 }
         }
         return count
     }

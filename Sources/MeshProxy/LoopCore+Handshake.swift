@@ -79,6 +79,8 @@ extension LoopCore {
     /// Hands a handshake's next step to the workers.
     private func submit(_ pending: PendingHandshake, _ connection: Connection) {
         guard let door = self.door else { return }
+        // It begins in the next data plane.
+        if self.isFreezing, !pending.hasBegun { return }
         let requester: HandshakeWorkers.Requester
         if connection.machine.origin == .tunnel {
             requester = .peer(connection.record.sourceAddress.ip)

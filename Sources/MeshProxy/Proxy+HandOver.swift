@@ -9,14 +9,14 @@ extension Proxy {
     /// Stops every loop between two turns and takes out of it all that lives: listeners, established connections, pooled
     /// tunnels. Afterwards the proxy has ended as after ``stop()``; nothing was closed but what the summary lists.
     ///
-    /// Blocks for `settle` at most and the time that copying takes: never call it on one of Swift's shared threads.
+    /// Blocks for ``settleLimit`` at most and the time that copying takes: never call it on one of Swift's shared threads.
     ///
     /// - Parameters:
-    ///   - settle: how long TLS handshakes may take to end first, while relays go on and new connections wait in the
-    ///     listeners' queues.
+    ///   - settle: TLS handshakes of peers that were answered may end first, while relays go on and new connections wait
+    ///     in the listeners' queues; but not longer than this without one of them ending.
     ///   - version: the format that the reader understands; nil: the newest.
     /// - Throws: when that format cannot be written, or the proxy does not run; it then goes on as before.
-    package func freeze(settle: Duration = .milliseconds(500), version: Int? = nil) throws(ProxyError) -> ProxyState {
+    package func freeze(settle: Duration = .seconds(1), version: Int? = nil) throws(ProxyError) -> ProxyState {
         if let version, !HandOverFormat.versions.contains(version) {
             throw ProxyError(
                 "version \(version) of the hand-over format is not known here, only \(HandOverFormat.versions)")
@@ -30,7 +30,8 @@ extension Proxy {
             return state
         }
         for loop in state.loops { loop.submit { $0.beginFreeze() } }
-        Self.wait(for: state.loops, atMost: settle)
+        state.workers?.returnNew()
+        Self.settle(state.loops, patience: settle)
         for loop in state.loops { loop.submit { $0.halt() } }
         for loop in state.loops { loop.join() }
         state.workers?.stop()
@@ -71,9 +72,13 @@ extension Proxy {
         return carried
     }
 
-    /// Waits until no loop is in the middle of a TLS handshake.
-    private static func wait(for loops: [EventLoop], atMost time: Duration) {
-        let end = ContinuousClock.now + time
+    /// However busy peers are, handshakes are not waited for longer than this.
+    package static let settleLimit = Duration.seconds(5)
+
+    /// Waits until no loop is in the middle of a TLS handshake, as long as they end one after the other.
+    private static func settle(_ loops: [EventLoop], patience: Duration) {
+        let end = ContinuousClock.now + Self.settleLimit
+        var (least, deadline) = (Int.max, end)
         while true {
             let (answered, count) = (Semaphore(), Counter())
             var asked = 0
@@ -85,7 +90,9 @@ extension Proxy {
                 if isTaken { asked += 1 }
             }
             for _ in 0..<asked { answered.wait() }
-            if count.value.load(ordering: .acquiring) == 0 || ContinuousClock.now >= end { return }
+            let (left, now) = (count.value.load(ordering: .acquiring), ContinuousClock.now)
+            if left < least { (least, deadline) = (left, min(end, now + patience)) }
+            if left == 0 || now >= deadline { return }
             usleep(1000)
         }
     }

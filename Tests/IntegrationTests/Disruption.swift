@@ -28,7 +28,7 @@ struct Disruption {
         let result = try Program.run(
             [
                 Lab.repository.appending(path: "Tools/disrupt").path, mode, "--quick", "--running", "--lab", Lab.name,
-                "--verbose", "--short-resets", "2",
+                "--verbose",
             ], within: seconds)
         #expect(result.status == 0, "\(result)")
     }
