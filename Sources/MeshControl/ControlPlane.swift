@@ -122,8 +122,8 @@ package struct ControlPlane: Sendable {
             quota: ConnectionQuota(limit: Self.nodeConnections) { [metrics] in metrics.refused(.connections) })
         self.nodes = NodeService(
             authenticator: authenticator, issuer: issuer, store: self.store, liveness: self.liveness,
-            sessions: sessions, publisher: self.publisher, recent: self.recent, restored: restored, metrics: self.metrics,
-            logger: logger)
+            sessions: sessions, publisher: self.publisher, recent: self.recent, restored: restored,
+            metrics: self.metrics, logger: logger)
         self.certificates = CertificateService(authenticator: authenticator, issuer: issuer)
         self.nodeServer = GRPCServer(
             transport: self.transport, services: [self.nodes, self.certificates, self.discovery],

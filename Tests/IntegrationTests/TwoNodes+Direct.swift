@@ -149,11 +149,11 @@ extension TwoNodes {
                 return try self.next(since: mark).wire
             }
             try self.open("7000")
-            #expect(try explained() == ["local", "direct"])
+            #expect(try explained() == ["direct"])
             try self.with(limits) {
                 _ = try eventually("the proxy", wire) { $0 == "local" }
                 #expect(try wire() == "local")
-                #expect(try explained() == ["local", "notDirect"])
+                #expect(try explained() == ["local", "next"])
             }
             _ = try eventually("the direct path", wire) { $0 == "direct" }
         }

@@ -69,7 +69,7 @@ extension TwoNodes {
                             client: client, node: node, source: source, host: address, port: 7006, greetings: [server]))
                 }
             }
-            let (far, nobody) = (try self.lab.address(of: "far"), try self.lab.address(of: "nobody"))
+            let (far, nobody) = (try self.lab.address(of: "far"), try self.lab.address(of: "deserted"))
             for (host, port, greetings) in [
                 // A service, one without endpoints, a port that it does not have, nobody's address, the mesh's own port.
                 (far, 80, ["far"]), (nobody, 80, []), (far, 81, []), ("10.201.2.99", 7006, []),
@@ -148,8 +148,8 @@ extension TwoNodes {
         private static let empty = """
             apiVersion: v1
             kind: Service
-            metadata: {name: nobody, namespace: shop}
-            spec: {selector: {app: nobody}, ports: [{port: 80, targetPort: 7006}]}
+            metadata: {name: deserted, namespace: shop}
+            spec: {selector: {app: deserted}, ports: [{port: 80, targetPort: 7006}]}
             """
 
         private static func documents(_ random: inout SplitMix64) -> String {

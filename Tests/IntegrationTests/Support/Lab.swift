@@ -103,7 +103,7 @@ struct Lab: Sendable {
     func address(of service: String) throws -> String {
         let services: [ServiceSummary] = try self.ask("n1", "/v1/services")
         guard let address = services.first(where: { $0.name == service })?.addresses.first else {
-            throw ProgramError(description: "node n1 knows no service \(service)")
+            throw ProgramError(description: "node n1 knows no service \(service), only \(services)")
         }
         return address
     }
