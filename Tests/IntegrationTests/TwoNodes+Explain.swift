@@ -35,8 +35,6 @@ extension TwoNodes {
             let rounds = Self.environment["NODEMESH_EXPLAIN_ROUNDS"].flatMap { Int($0) } ?? 6
             print("explain: NODEMESH_EXPLAIN_SEED=\(seed) NODEMESH_EXPLAIN_ROUNDS=\(rounds)")
             var random = SplitMix64(state: seed)
-            try self.lab.apply(Self.empty)
-            defer { try? self.lab.delete(Self.empty) }
             let attempts = try self.attempts()
             var outcomes: [String: Int] = [:]
             for _ in 0..<rounds {
@@ -69,7 +67,7 @@ extension TwoNodes {
                             client: client, node: node, source: source, host: address, port: 7006, greetings: [server]))
                 }
             }
-            let (far, nobody) = (try self.lab.address(of: "far"), try self.lab.address(of: "deserted"))
+            let (far, nobody) = (try self.lab.address(of: "far"), try self.lab.address(of: "nobody"))
             for (host, port, greetings) in [
                 // A service, one without endpoints, a port that it does not have, nobody's address, the mesh's own port.
                 (far, 80, ["far"]), (nobody, 80, []), (far, 81, []), ("10.201.2.99", 7006, []),
@@ -143,14 +141,6 @@ extension TwoNodes {
             }
             return try self.explain(attempt, on: other)
         }
-
-        /// Selects nobody.
-        private static let empty = """
-            apiVersion: v1
-            kind: Service
-            metadata: {name: deserted, namespace: shop}
-            spec: {selector: {app: deserted}, ports: [{port: 80, targetPort: 7006}]}
-            """
 
         private static func documents(_ random: inout SplitMix64) -> String {
             var documents: [String] = []
