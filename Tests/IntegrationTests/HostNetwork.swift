@@ -90,6 +90,10 @@ struct HostNetwork {
             let entry = try self.entry("n1", mark, to: port)
             #expect(entry.ends == "shop/\(client) shop/\(server)" && entry.wire == "local")
             #expect(entry.sourceIdentity == "spiffe://mesh.internal/ns/shop/sa/\(client)")
+            let host = address.contains(":") ? "[\(address)]" : address
+            let explained = try self.lab.explanation("n1", "shop/\(client)", "\(host):\(port)")
+            #expect(explained.verdict == "allowed", "\(explained)")
+            #expect(explained.steps.contains { $0.detail.contains("shop/\(server)") }, "\(explained)")
         }
         // A workload reaches itself without a detour, and the namespaced one as everywhere.
         #expect(try self.dial("web", address, 7200)?.told.name == "web")

@@ -129,7 +129,7 @@ extension TwoNodes {
         }
 
         private func explain(_ attempt: Attempt, on node: String) throws -> Explanation {
-            try self.lab.ask(node, "/v1/explain?source=\(attempt.source)&destination=\(attempt.destination)")
+            try self.lab.explanation(node, attempt.source, attempt.destination)
         }
 
         /// What the node of the destination says, where it is another one.

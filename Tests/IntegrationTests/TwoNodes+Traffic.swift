@@ -33,6 +33,8 @@ extension TwoNodes {
                     !$0.isEmpty
                 }
                 #expect(details.last == "service shop/far: 2 connections of this node are open, its maxConnections")
+                let explained = try self.lab.explanation("n1", "shop/alice", "far.shop:80")
+                #expect(explained.verdict == "refused" && explained.reason == "limit_exceeded", "\(explained)")
                 let metrics = try self.lab.execute("n1", ["curl", "-sS", "http://127.0.0.1:15020/metrics"])
                 let name = "nodemesh_limit_refusals_total{limit=\"destination_max_connections\"} "
                 #expect(metrics.output.contains(name) && !metrics.lines.contains(name + "0"))
@@ -43,6 +45,7 @@ extension TwoNodes {
                 _ = try eventually(
                     "room for another", { try self.lab.peer("alice", "end", address, "80").lines.first ?? "nothing" }
                 ) { $0 == "eof far" }
+                #expect(try self.lab.explanation("n1", "shop/alice", "far.shop:80").verdict == "allowed")
             }
         }
 

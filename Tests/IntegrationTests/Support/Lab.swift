@@ -108,6 +108,11 @@ struct Lab: Sendable {
         return address
     }
 
+    /// What a node says would become of a connection.
+    func explanation(_ node: String, _ source: String, _ destination: String) throws -> Explanation {
+        try self.ask(node, "/v1/explain?source=\(source)&destination=\(destination)")
+    }
+
     /// Where things of the lab are, as `Tools/lab status -o json` tells.
     func layout() throws -> LabLayout {
         try JSONDecoder().decode(LabLayout.self, from: Data(self.run("status", "-o", "json").output.utf8))
