@@ -2,7 +2,7 @@
 import Glibc
 
 /// The target that NODEMESH_FUZZ names.
-private let run: (UnsafeRawBufferPointer) -> Void = {
+private let run: @Sendable (UnsafeRawBufferPointer) -> Void = {
     let name = getenv("NODEMESH_FUZZ").map { String(cString: $0) } ?? ""
     if let target = FuzzTarget(rawValue: name) { return { target.run($0) } }
     if let target = DNSFuzzTarget(rawValue: name) { return { target.run($0) } }
