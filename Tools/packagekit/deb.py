@@ -52,10 +52,17 @@ class Package:
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(mode)
 
-    def program(self, source, place):
-        """An executable or a library, without what only a debugger reads; its libraries become dependencies."""
+    def program(self, source, place, is_private=False):
+        """An executable or a library, without what only a debugger reads; its libraries become dependencies.
+
+        - is_private: libraries that no Debian package has are beside it.
+        """
         self.copy(source, place, 0o755 if ".so" not in Path(place).name else 0o644)
-        output("strip", "--strip-unneeded", "--remove-section=.comment", self.tree / place.lstrip("/"))
+        target = self.tree / place.lstrip("/")
+        output("strip", "--strip-unneeded", "--remove-section=.comment", target)
+        # The build machine's own directories are no place to take libraries from: only what lies beside it is.
+        if re.search(r"\((RPATH|RUNPATH)\)", output("readelf", "--dynamic", "--wide", target)):
+            output("chrpath", *(["--replace", "$ORIGIN"] if is_private else ["--delete"]), target)
         self.programs.append(place)
 
     # MARK: Control
