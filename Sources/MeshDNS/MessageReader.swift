@@ -25,27 +25,33 @@ package struct MessageReader {
 
     func long(_ offset: Int) -> UInt32 { UInt32(self.word(offset)) << 16 | UInt32(self.word(offset + 2)) }
 
-    /// A name with the bytes it is written by, and where the next thing begins; nil when it is none. Each pointer must
-    /// lead to before the part it ends (RFC 1035 §4.1.4 says "prior occurrence"), so that none leads round.
-    package func name(at start: Int) -> (name: DNSName, next: Int)? {
+    /// A name, and where the next thing begins; nil when it is none. What a pointer leads to must lie whole before the part
+    /// that it ends (RFC 1035 §4.1.4: "a prior occurrence of the same name"), so that none leads round.
+    ///
+    /// - Parameter fields: where the fixed fields of earlier records begin, in order. No name is written there: one that
+    ///   was would change with their times to live.
+    package func name(at start: Int, avoiding fields: [Int] = []) -> (name: DNSName, next: Int)? {
         var wire: [UInt8] = []
-        var (offset, limit, next) = (start, start, Int?.none)
-        while offset < self.bytes.count {
+        // A part begins there, has been read up to here, and ends before that.
+        var (part, offset, end, next) = (start, start, self.bytes.count, Int?.none)
+        while offset < end {
             let length = Int(self.bytes[offset])
             switch length >> 6 {
             case 0:
-                guard wire.count + length + 1 <= DNSName.maximumLength, offset + length < self.bytes.count else {
-                    return nil
-                }
+                guard wire.count + length + 1 <= DNSName.maximumLength, offset + length < end else { return nil }
                 wire += self.bytes[offset...offset + length]
                 offset += length + 1
-                if length == 0 { return (DNSName(checked: wire), next ?? offset) }
+                guard length == 0 else { continue }
+                guard !RecordSequence.isField(part..<offset, of: fields) else { return nil }
+                return (DNSName(checked: wire), next ?? offset)
             case 3:
-                guard offset + 1 < self.bytes.count else { return nil }
+                guard offset + 1 < end else { return nil }
                 let target = Int(self.word(offset) & 0x3fff)
-                guard target < limit, target >= Self.headerSize else { return nil }
+                guard target < part, target >= Self.headerSize,
+                    !RecordSequence.isField(part..<offset + 2, of: fields)
+                else { return nil }
                 if next == nil { next = offset + 2 }
-                (offset, limit) = (target, target)
+                (part, offset, end) = (target, target, part)
             default:
                 return nil
             }

@@ -139,6 +139,24 @@ struct CodecTests {
         #expect(DNSResponse(bytes) == nil)
     }
 
+    @Test func aPointerLeadsToWhatStandsWholeBeforeIt() throws {
+        // A question for "a", and records: a name, and the four bytes of a time to live.
+        func answer(_ records: (name: [UInt8], time: [UInt8])...) -> DNSResponse? {
+            var bytes: [UInt8] = [0, 7, 0x81, 0x80, 0, 1, 0, UInt8(records.count), 0, 0, 0, 0, 1, 97, 0, 0, 1, 0, 1]
+            for record in records { bytes += record.name + [0, 1, 0, 1] + record.time + [0, 0] }
+            return DNSResponse(bytes)
+        }
+        let time: [UInt8] = [0, 0, 0, 9]
+        #expect(answer((name: [0xc0, 12], time: time), (name: [1, 98, 0xc0, 12], time: time)) != nil)
+        // To itself, forwards, and to a label that goes on beyond the pointer.
+        #expect(answer((name: [0xc0, 19], time: time)) == nil)
+        #expect(answer((name: [0xc0, 21], time: time)) == nil)
+        #expect(answer((name: [0xc0, 18], time: time)) == nil)
+        // Into the time to live of the record before, which changes as an answer ages.
+        let name = answer((name: [0xc0, 12], time: [1, 98, 0, 0]), (name: [0xc0, 25], time: time))
+        #expect(name == nil)
+    }
+
     @Test func anAnswerIsFreedOfWhatWasBetweenTheResolverAndUs() throws {
         let asked = Messages.query("web.Example", id: 99)
         var bytes = Messages.answer(to: asked, addresses: ["192.0.2.1"], time: 60)
