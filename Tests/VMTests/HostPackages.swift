@@ -12,7 +12,7 @@ struct HostPackages: Sendable {
     static let built = Task { try await HostPackages() }
 
     private init() async throws {
-        let work = FileManager.default.temporaryDirectory.appending(path: "nodemesh-packages-\(getpid())").path
+        let work = Hosts.root.appending(path: ".build/test-packages").path
         var directories: [String: String] = [:]
         for version in Self.versions {
             let directory = "\(work)/\(version)"
@@ -43,7 +43,7 @@ struct HostPackages: Sendable {
 
 extension Hosts {
     /// Installs packages of a version with apt, as an operator does.
-    func install(_ names: String..., version: String = HostPackages.versions[0], on host: String) async throws {
+    func install(_ names: [String], version: String = HostPackages.versions[0], on host: String) async throws {
         try await HostPackages.built.value.copy(version, to: host, self)
         try await self.shell(
             host,

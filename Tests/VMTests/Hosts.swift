@@ -28,6 +28,7 @@ struct Hosts: Sendable {
             throw error
         }
         try await hosts.tool(["down"])
+        try await hosts.tool(["leftovers"])
     }
 
     /// What a failed test is explained by.
@@ -87,13 +88,13 @@ struct Hosts: Sendable {
         return Answer(status: process.terminationStatus, output: String(decoding: data, as: UTF8.self))
     }
 
-    /// Starts a tool of this repository; its output is in a pipe.
+    /// Starts a tool of this repository, or a program of this machine; its output is in a pipe.
     static func start(_ program: String, _ arguments: [String]) throws -> Process {
         let process = Process()
         process.currentDirectoryURL = Self.root
         process.executableURL =
-            program.hasPrefix("/") ? URL(filePath: program) : Self.root.appending(path: program)
-        process.arguments = arguments
+            program.contains("/") ? Self.root.appending(path: program) : URL(filePath: "/usr/bin/env")
+        process.arguments = program.contains("/") ? arguments : [program] + arguments
         let pipe = Pipe()
         process.standardOutput = pipe
         process.standardError = pipe

@@ -36,12 +36,15 @@ import Testing
         print("well")
         """
 
+    /// What every line of the server begins with.
+    static let clearText = "0000000"
+
     // MARK: Steps
 
     /// Control plane and node on alpha, a node on beta, a client on the first and a server on the second.
     private func makeMesh(_ hosts: Hosts) async throws {
-        try await hosts.install("nodemesh-control", "nodemeshd", "nodemeshctl", on: "alpha")
-        try await hosts.install("nodemeshd", "nodemeshctl", on: "beta")
+        try await hosts.install(["nodemesh-control", "nodemeshd", "nodemeshctl"], on: "alpha")
+        try await hosts.install(["nodemeshd", "nodemeshctl"], on: "beta")
         try await hosts.shell(
             "alpha",
             "printf 'advertise: [192.0.2.1:15012]\\nmeshPrefixes: [192.0.2.0/24]\\n' >/etc/nodemesh/nodemesh-control.yaml;"
@@ -141,11 +144,9 @@ import Testing
         return try await hosts.run("alpha", "tail", "-n", "1", "/tmp/read")
     }
 
-    private func pid(_ host: String, _ hosts: Hosts) async throws -> String {
-        try await hosts.run(host, "systemctl", "show", "-P", "MainPID", "nodemeshd")
+    private func pid(_ host: String, of unit: String = "nodemeshd", _ hosts: Hosts) async throws -> String {
+        try await hosts.run(host, "systemctl", "show", "-P", "MainPID", unit)
     }
-
-    // MARK: Tests
 
     /// Every path of the root file system but those that any package leaves.
     private func files(_ host: String, _ hosts: Hosts) async throws -> Set<String> {
@@ -157,10 +158,89 @@ import Testing
         return Set(listed.split(separator: "\n").map(String.init))
     }
 
+    /// What the hand-over and the watchdog need of systemd, in running units.
+    private func expectProperties(_ hosts: Hosts) async throws {
+        for (unit, descriptors) in [("nodemeshd", "4096"), ("nodemesh-control", "0")] {
+            let shown = try await hosts.run(
+                "alpha", "systemctl", "show", "-p", "NotifyAccess,WatchdogUSec,ExecReload,FileDescriptorStoreMax", unit)
+            for expected in [
+                "NotifyAccess=main", "WatchdogUSec=30s", "argv[]=/bin/kill -HUP $MAINPID",
+                "FileDescriptorStoreMax=\(descriptors)",
+            ] {
+                #expect(shown.contains(expected), "\(unit): \(shown)")
+            }
+        }
+        // What is there for a crash.
+        try await hosts.eventually("descriptors in the store") {
+            Int(try await hosts.run("alpha", "systemctl", "show", "-P", "NFileDescriptorStore", "nodemeshd")) ?? 0
+        } _: {
+            $0 > 0
+        }
+    }
+
+    /// A reload, restarts, upgrades, downgrades and a crash, none of which ends a transfer but the crash.
+    private func disturb(_ hosts: Hosts) async throws {
+        // A reload changes what it can, and ends nothing.
+        let first = try await self.pid("beta", hosts)
+        let server = try await self.pid("beta", of: "server", hosts)
+        let read = try await self.transferring(hosts) {
+            try await hosts.shell(
+                "beta", "echo 'logLevel: debug' >>/etc/nodemesh/nodemeshd.yaml; systemctl reload nodemeshd")
+            try await self.expectTalk(hosts)
+        }
+        #expect(read == "well")
+        #expect(try await self.pid("beta", hosts) == first)
+        let control = try await self.pid("alpha", of: "nodemesh-control", hosts)
+        try await hosts.shell(
+            "alpha", "echo 'logLevel: debug' >>/etc/nodemesh/nodemesh-control.yaml; systemctl reload nodemesh-control")
+        try await hosts.eventually("the control plane to read its configuration") {
+            try await hosts.run("alpha", "journalctl", "--no-pager", "-o", "cat", "-u", "nodemesh-control")
+        } _: {
+            $0.contains("configuration changed")
+        }
+        #expect(try await self.pid("alpha", of: "nodemesh-control", hosts) == control)
+
+        for host in ["alpha", "beta"] {
+            let read = try await self.transferring(hosts) {
+                try await hosts.run(host, "systemctl", "restart", "nodemeshd")
+                try await self.expectTalk(hosts)
+            }
+            #expect(read == "well", "a restart on \(host)")
+        }
+        for version in HostPackages.versions.reversed() {
+            for host in ["alpha", "beta"] {
+                let old = try await self.pid(host, hosts)
+                let read = try await self.transferring(hosts) {
+                    // All of a host at once: a development build's packages need the same version of its libraries.
+                    let names = ["nodemeshd", "nodemeshctl"] + (host == "alpha" ? ["nodemesh-control"] : [])
+                    try await hosts.install(names, version: version, on: host)
+                    try await self.expectTalk(hosts)
+                }
+                #expect(read == "well", "version \(version) on \(host)")
+                #expect(try await self.pid(host, hosts) != old)
+                #expect(try await hosts.run(host, "dpkg-query", "-W", "-f", "${Version}", "nodemeshd") == version)
+            }
+        }
+        // Killed, it is started again by itself, and no connection goes out in clear meanwhile.
+        let old = try await self.pid("beta", hosts)
+        try await hosts.run("beta", "kill", "-9", old)
+        try await hosts.eventually("another process") {
+            try await self.pid("beta", hosts)
+        } _: {
+            $0 != old && $0 != "0"
+        }
+        try await self.expectTalk(hosts)
+
+        // None of this was the workloads' business.
+        #expect(try await self.pid("beta", of: "server", hosts) == server)
+    }
+
+    // MARK: Tests
+
     @Test func `a host where the packages come and go`() async throws {
         try await Hosts.with("alpha") { hosts in
             let before = try await self.files("alpha", hosts)
-            try await hosts.install("nodemesh-control", "nodemeshd", "nodemeshctl", on: "alpha")
+            try await hosts.install(["nodemesh-control", "nodemeshd", "nodemeshctl"], on: "alpha")
             // The control plane works at once; the node waits to be joined, and is no failure.
             try await hosts.eventually("the control plane") {
                 try await hosts.answer("alpha", "nodemeshctl", "join-token", "create")
@@ -193,6 +273,12 @@ import Testing
                     text.split(separator: "\n").allSatisfy { $0.hasPrefix("#") } && text.contains("#logLevel: info"))
                 #expect(text == (try await hosts.run("alpha", "nodemeshctl", "config", "default", "--daemon", daemon)))
             }
+            // What the README says of them, in tenths.
+            for (unit, exposure) in [("nodemeshd", 32), ("nodemesh-control", 12)] {
+                let judged = try await hosts.answer(
+                    "alpha", "systemd-analyze", "security", "--no-pager", "--threshold=\(exposure)", "\(unit).service")
+                #expect(judged.status == 0, "\(judged.output.suffix(200))")
+            }
             let documents = [
                 "/usr/share/man/man8/nodemeshd.8.gz", "/usr/share/man/man8/nodemesh-control.8.gz",
                 "/usr/share/man/man1/nodemeshctl.1.gz", "/usr/share/man/man1/nodemeshctl-install-node.1.gz",
@@ -211,12 +297,12 @@ import Testing
 
     @Test func `a host that cannot be joined is told why, and stays as it was`() async throws {
         try await Hosts.with("alpha", "beta") { hosts in
-            try await hosts.install("nodemesh-control", "nodemeshctl", on: "alpha")
+            try await hosts.install(["nodemesh-control", "nodemeshctl"], on: "alpha")
             try await hosts.shell(
                 "alpha",
                 "echo 'advertise: [192.0.2.1:15012]' >/etc/nodemesh/nodemesh-control.yaml; systemctl restart nodemesh-control"
             )
-            try await hosts.install("nodemeshctl", on: "beta")
+            try await hosts.install(["nodemeshctl"], on: "beta")
             try await hosts.eventually("the control plane") {
                 try await hosts.answer("alpha", "nodemeshctl", "node", "list")
             } _: {
@@ -228,7 +314,7 @@ import Testing
             }
             let missing = try await attempt(line)
             #expect(missing.status == 4 && missing.output.contains("nodemeshd is not installed here"), "\(missing)")
-            try await hosts.install("nodemeshd", on: "beta")
+            try await hosts.install(["nodemeshd"], on: "beta")
             let before = try await hosts.run("beta", "cat", "/etc/nodemesh/nodemeshd.yaml")
 
             let user = try await attempt("setpriv --reuid nobody --clear-groups \(line)")
@@ -263,53 +349,10 @@ import Testing
     @Test func `restart, upgrade, downgrade, crash and reboot of a node under traffic`() async throws {
         try await Hosts.with("alpha", "beta") { hosts in
             try await self.makeMesh(hosts)
-            let wire = try Hosts.start("Tools/hosts", ["capture", "-A", "-s", "0", "-c", "400", "tcp"])
-            // A reload changes what it can, and ends nothing.
-            let first = try await self.pid("beta", hosts)
-            let server = try await hosts.run("beta", "systemctl", "show", "-P", "MainPID", "server")
-            let read = try await self.transferring(hosts) {
-                try await hosts.shell(
-                    "beta", "echo 'logLevel: debug' >>/etc/nodemesh/nodemeshd.yaml; systemctl reload nodemeshd")
-                try await self.expectTalk(hosts)
-            }
-            #expect(read == "well")
-            #expect(try await self.pid("beta", hosts) == first)
-            wire.waitUntilExit()
-            let pipe = try #require(wire.standardOutput as? Pipe)
-            let seen = String(decoding: try pipe.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
-            #expect(seen.contains("192.0.2.2.15008") && !seen.contains("0000000000"), "\(seen.prefix(2000))")
-
-            for host in ["alpha", "beta"] {
-                let read = try await self.transferring(hosts) {
-                    try await hosts.run(host, "systemctl", "restart", "nodemeshd")
-                    try await self.expectTalk(hosts)
-                }
-                #expect(read == "well", "a restart on \(host)")
-            }
-            for version in HostPackages.versions.reversed() {
-                for host in ["alpha", "beta"] {
-                    let old = try await self.pid(host, hosts)
-                    let read = try await self.transferring(hosts) {
-                        try await hosts.install("nodemeshd", "nodemeshctl", version: version, on: host)
-                        try await self.expectTalk(hosts)
-                    }
-                    #expect(read == "well", "version \(version) on \(host)")
-                    #expect(try await self.pid(host, hosts) != old)
-                    #expect(try await hosts.run(host, "dpkg-query", "-W", "-f", "${Version}", "nodemeshd") == version)
-                }
-            }
-            // Killed, it is started again by itself, and no connection goes out in clear meanwhile.
-            let old = try await self.pid("beta", hosts)
-            try await hosts.run("beta", "kill", "-9", old)
-            try await hosts.eventually("another process") {
-                try await self.pid("beta", hosts)
-            } _: {
-                $0 != old && $0 != "0"
-            }
-            try await self.expectTalk(hosts)
-
-            // None of this was the workloads' business.
-            #expect(try await hosts.run("beta", "systemctl", "show", "-P", "MainPID", "server") == server)
+            try await self.expectProperties(hosts)
+            let wire = try await WireCapture.during(hosts) { try await self.disturb(hosts) }
+            #expect(wire.tunnelPackets > 0)
+            #expect(!wire.shows(Self.clearText))
 
             // The workload starts after the daemon that protects it.
             try await hosts.tool(["reboot", "beta"])
@@ -344,8 +387,15 @@ import Testing
             // Open: nothing is left of it, and the client goes on in clear text.
             try await hosts.run("alpha", "nodemeshctl", "uninstall-node", "--leave", "open", "--yes")
             let left = try await hosts.shell(
-                "alpha", "find /sys/fs/bpf -mindepth 1 ! -name '*.debug'; find /run/nodemesh 2>/dev/null || true")
+                "alpha",
+                """
+                find /sys/fs/bpf -mindepth 1 ! -name '*.debug'; find /run/nodemesh 2>/dev/null || true
+                ss -Hltun | grep -E ':(15001|15006|15008|15020|15021|1505[345]) ' || true
+                find /sys/fs/cgroup -name '*nodemesh*' ! -name 'nodemesh-control.service' ! -name 'nodemesh-ready.service'
+                """)
             #expect(left.isEmpty, "\(left)")
+            let wire = try await WireCapture.during(hosts) { try await self.expectTalk(hosts) }
+            #expect(wire.shows(Self.clearText))
             // Of the server's node, whose daemon is dead, the package takes it all away.
             try await hosts.shell("beta", "systemctl kill -s KILL nodemeshd; systemctl stop nodemeshd")
             try await hosts.shell(
