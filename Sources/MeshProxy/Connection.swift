@@ -97,6 +97,9 @@ final class Connection {
         var handshakeBegan: UInt64 = 0
         /// The tunnel stood ready.
         var isReused = false
+        /// This attempt's tunnel broke off before it could deliver anything: the other node's daemon may just have been
+        /// replaced, and then the next attempt goes well.
+        var isCut = false
         /// One that stood ready has failed it.
         var mustDialAnew = false
         /// When this attempt began, or its CONNECT went out (nanoseconds of the monotonic clock).

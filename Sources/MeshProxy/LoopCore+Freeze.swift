@@ -36,6 +36,9 @@ extension LoopCore {
         self.now = Clock.monotonic
         var (all, carried): ([Connection], [CarriedConnection]) = ([], [])
         self.forEachConnection { all.append($0) }
+        // Those that begin anew do so in the order in which they came, or some would never be done when one hand-over
+        // follows the other.
+        all.sort { $0.record.id < $1.record.id }
         for connection in all {
             if let one = self.carry(connection, inboundListeners) {
                 switch one.stage {

@@ -52,6 +52,7 @@ extension LoopCore {
                 side.pointee.flags.remove(.readable)
                 return
             case .done(0):
+                connection.setup?.isCut = true
                 self.handshakeBroke(
                     connection, TunnelError(.handshakeFailed, "the peer closed the connection during the TLS handshake")
                 )
@@ -64,6 +65,7 @@ extension LoopCore {
                 pending.input += UnsafeRawBufferPointer(start: block.pointee.base, count: count)
             }
         } catch {
+            connection.setup?.isCut = error.isCut
             self.handshakeBroke(connection, TunnelError(.handshakeFailed, error.description))
             return
         }

@@ -71,6 +71,7 @@ extension LoopCore {
         guard let target = connection.setup?.target else { return }
         let endpoint = Endpoint(target.address, scope: target.scope)
         connection.destination = target.tunnel?.destination
+        connection.setup?.isCut = false
         if let tunnel = target.tunnel, connection.machine.origin != .pool, connection.setup?.mustDialAnew == false,
             self.takeTunnel(connection, tunnel.destination)
         {
@@ -176,7 +177,9 @@ extension LoopCore {
         guard case .resolve = action else { return action }
         self.takeDown(connection)
         // A connection that was routed by address has no other endpoint.
-        if connection.record.service == nil, let last = connection.setup?.lastFailure {
+        if connection.record.service == nil, let setup = connection.setup, let last = setup.lastFailure,
+            !(setup.isCut && self.retries.withdraw(now: self.now))
+        {
             return connection.machine.failed(last.reason, isRetryable: false)
         }
         return action

@@ -69,6 +69,7 @@ extension LoopCore {
             try self.flush(toward: index)
             return true
         } catch {
+            connection.setup?.isCut = error.isCut
             self.attemptFailed(connection, self.reason(forFailureOf: index, error), error.description)
             return false
         }
@@ -158,6 +159,11 @@ extension LoopCore {
             self.perform(connection.machine.wentStale(), connection)
             return
         }
+        connection.setup?.isCut =
+            switch failure {
+            case .read(_, let error), .write(_, let error): error.isCut
+            case .tunnel(let error): error.code == .truncated
+            }
         let (reason, text) = self.explain(failure)
         self.attemptFailed(connection, reason, text, isRetryable: !connection.machine.hasSentData)
     }

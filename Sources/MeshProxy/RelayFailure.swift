@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Glibc
 import MeshLinux
 import MeshTunnel
 
@@ -10,4 +11,9 @@ enum RelayFailure: Error {
     case write(UInt32, SystemError)
     /// What arrived through the tunnel cannot be trusted or understood.
     case tunnel(TunnelError)
+}
+
+extension SystemError {
+    /// The other side has gone without a word.
+    var isCut: Bool { self.errno == ECONNRESET || self.errno == EPIPE }
 }

@@ -94,7 +94,8 @@ private struct FaultSweep {
         let records = self.mesh.a.closedRecords.dropFirst(before.0)
         let others = self.mesh.b.closedRecords.dropFirst(before.1)
         if case .wrong(let text) = outcome { Issue.record("\(what): \(text) \(records.first?.detail ?? "")") }
-        #expect(records.count == 1 && others.count <= (self.way == .tunnel ? 3 : 0), "\(what)")
+        // A tunnel that breaks off while it is made is made again, twice.
+        #expect(records.count == 1 && others.count <= (self.way == .tunnel ? 5 : 0), "\(what)")
         for record in records + others { #expect(record.reason != nil, "\(what)") }
         if records.first?.reason == .completed { #expect(outcome == .exact, "\(what)") }
         if outcome != .exact { #expect(records.first?.detail != nil, "\(what)") }
