@@ -8,11 +8,11 @@ import Testing
 /// integration: `Tools/disrupt` does more. See Resources/disruption.yaml.
 @Suite("disruption", .serialized, .lab("disruption"))
 struct Disruption {
-    private let lab = Lab.current
-    private static let far = "10.201.2.2"
+    let lab = Lab.current
+    static let far = "10.201.2.2"
 
     /// What `Tools/lab manager` says.
-    private struct ManagerStatus: Decodable {
+    struct ManagerStatus: Decodable {
         var main: Int32?
         var ready: Bool
         var restarts: Int
@@ -20,7 +20,7 @@ struct Disruption {
         var stored: [String]
     }
 
-    private func manager(_ node: String) throws -> ManagerStatus {
+    func manager(_ node: String) throws -> ManagerStatus {
         try JSONDecoder().decode(ManagerStatus.self, from: Data(self.lab.run("manager", node).output.utf8))
     }
 
@@ -88,11 +88,11 @@ struct Disruption {
         try self.expectTalk()
     }
 
-    private func log(_ node: String) throws -> [Substring] {
+    func log(_ node: String) throws -> [Substring] {
         try String(contentsOfFile: self.lab.layout().node(node).log, encoding: .utf8).split(separator: "\n")
     }
 
-    private func expectTalk() throws {
+    func expectTalk() throws {
         _ = try eventually(
             "alice to talk to far",
             {

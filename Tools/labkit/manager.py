@@ -166,19 +166,24 @@ class Manager:
         self.pidfd = os.pidfd_open(pid)
         self.poll.register(self.pidfd, select.POLLIN)
 
+    def has_ended(self):
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
+
     def ended(self):
         pid, how = self.main, "gone"
+        # What it said before it ended counts, that another process takes its place above all.
+        self.receive_all()
+        if self.main != pid:
+            self.say(f"process {pid} ended; {self.main} goes on")
+            return
         self.poll.unregister(self.pidfd)
         os.close(self.pidfd)
         self.main = self.pidfd = None
         if self.child:
             _, status = os.waitpid(pid, 0)
             how = f"exit status {os.waitstatus_to_exitcode(status)}"
-        # What it said before it ended counts.
-        self.receive_all()
-        if self.main is not None:
-            self.say(f"process {pid} ended ({how}); {self.main} goes on")
-            return
         # KillMode=mixed
         kernel.end_processes(Path(self.unit.cgroup))
         self.deadline = self.beat = None
@@ -349,7 +354,9 @@ class Manager:
                 elif descriptor == self.notify.fileno():
                     self.receive_all()
                 elif descriptor == self.pidfd:
-                    self.ended()
+                    # The event may be of a process in whose place another one has come since, under the same number.
+                    if self.has_ended():
+                        self.ended()
                 elif events & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
                     for index in reversed(range(len(self.store))):
                         if self.store[index][1] == descriptor:
