@@ -64,13 +64,11 @@ extension LoopCore {
         case .failure(let failure)
         where failure.isUnknown && self.configuration.unknownDestination == .passthrough:
             route = Route(service: nil, workload: nil, address: connection.record.destination, path: .plain)
-        case .failure where setup.isCut && !setup.tried.isEmpty:
-            // All that is left is the one whose tunnel broke off.
-            setup.tried.removeAll()
-            self.resolveOutbound(connection, view)
-            return
         case .failure(let failure):
-            if let last = setup.lastFailure {
+            if !setup.tried.isEmpty, self.triesSameAgain(connection) {
+                setup.tried.removeAll()
+                self.resolveOutbound(connection, view)
+            } else if let last = setup.lastFailure {
                 self.fail(connection, last.reason, last.detail)
             } else {
                 self.fail(connection, failure.reason, failure.description)

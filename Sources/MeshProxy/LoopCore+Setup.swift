@@ -177,8 +177,8 @@ extension LoopCore {
         guard case .resolve = action else { return action }
         self.takeDown(connection)
         // A connection that was routed by address has no other endpoint.
-        if connection.record.service == nil, let setup = connection.setup, let last = setup.lastFailure,
-            !(setup.isCut && self.retries.withdraw(now: self.now))
+        if connection.record.service == nil, let last = connection.setup?.lastFailure,
+            !self.triesSameAgain(connection)
         {
             return connection.machine.failed(last.reason, isRetryable: false)
         }

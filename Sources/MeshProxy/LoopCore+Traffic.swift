@@ -108,6 +108,19 @@ extension LoopCore {
         return true
     }
 
+    /// Whether a connection whose tunnel broke off tries the same way again, there being no other: one more attempt, as
+    /// far as the budget goes.
+    func triesSameAgain(_ connection: Connection) -> Bool {
+        guard connection.setup?.isCut == true else { return false }
+        let counters = self.settings.traffic
+        guard self.retries.withdraw(now: self.now) else {
+            counters.retriesDenied.wrappingAdd(1, ordering: .relaxed)
+            return false
+        }
+        counters.retries.wrappingAdd(1, ordering: .relaxed)
+        return true
+    }
+
     // MARK: - Learning
 
     /// connect(2) begins.

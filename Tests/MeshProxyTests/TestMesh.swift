@@ -200,6 +200,8 @@ final class TestNode: Sendable {
         hooks.onAdopted = { record in journal.adopted.withLock { $0.append(record) } }
         self.hooks = hooks
         self.workloads = workloads
+        // As the daemon does: splicing into a socket that broke raises it.
+        ProcessSignals.ignoreBrokenPipe()
         let proxy = Proxy(configuration: configuration, hooks: hooks, logger: Logger(label: "test"))
         self.current = Mutex(Current(proxy: proxy, configuration: configuration))
         try proxy.start()
