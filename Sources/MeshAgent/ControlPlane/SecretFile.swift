@@ -15,10 +15,10 @@ enum SecretFile {
                 path += path.isEmpty && !directory.hasPrefix("/") ? String(part) : "/\(part)"
                 try FileTree.makeDirectory(path)
             }
-            var status = stat()
-            _ = try systemCall("stat") { stat(directory, &status) }
             // Not when it is so already: on a read-only file system that would be an error.
-            if status.st_mode & 0o777 != 0o700 { _ = try systemCall("chmod") { chmod(directory, 0o700) } }
+            if try FileAccess(path: directory).mode & 0o777 != 0o700 {
+                _ = try systemCall("chmod") { chmod(directory, 0o700) }
+            }
         } catch {
             throw ControlPlaneError(.storage, "the directory \(directory) cannot be made: \(error)")
         }
@@ -39,9 +39,8 @@ enum SecretFile {
     static func readPrivate(_ path: String, limit: Int) throws(StateRefusal) -> [UInt8]? {
         do throws(SystemError) {
             let file = try FileDescriptor(path: path)
-            var status = stat()
-            _ = try systemCall("fstat") { fstat(file.raw, &status) }
-            guard status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid(), status.st_mode & 0o077 == 0 else {
+            let access = try FileAccess(file)
+            guard access.isRegular, access.owner == geteuid(), access.mode & 0o077 == 0 else {
                 throw SystemError(call: "open", errno: EPERM)
             }
             return try Self.content(file, limit: limit)
