@@ -4,10 +4,13 @@
 package struct EmbeddedProgram: Sendable {
     /// The source file's name without `.bpf.c`.
     package let name: String
+    /// Another for every other object: hexadecimal digits.
+    package let digest: String
     private let base64: StaticString
 
-    init(name: String, base64: StaticString) {
+    init(name: String, digest: String, base64: StaticString) {
         self.name = name
+        self.digest = digest
         self.base64 = base64
     }
 

@@ -12,6 +12,7 @@ import MeshLinux
 ///             namespaces/<cookie>             the sk_lookup link, for all workloads in the namespace
 ///             guards/<cgroup id>/<hook>       of templates' parents
 ///             probes/<cgroup id>/<hook>       of cgroups whose connects are health probes
+///             programs/<name>-<digest>-<...>  verified programs, for the next run: see ProgramPins
 ///             sockmap/reads                   behind the kernel's function that reads from sockets in a socket map
 ///         old-<n>/                            a former state of another ABI, until its workloads are enrolled again
 struct PinLayout: Sendable {
@@ -48,7 +49,9 @@ struct PinLayout: Sendable {
     var probes: String { self.state + "/probes" }
     var sockmap: String { self.state + "/sockmap" }
 
-    /// Everything below a state's directory.
+    static func programs(in state: String) -> String { state + "/programs" }
+
+    /// The maps, and the directories of links: everything below a state's directory but the programs.
     static let folders = ["maps", "proxy", "workloads", "namespaces", "guards", "probes", "sockmap"]
 
     func namespace(_ cookie: UInt64) -> String { "\(self.namespaces)/\(cookie)" }

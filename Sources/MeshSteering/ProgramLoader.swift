@@ -12,11 +12,14 @@ enum ProgramLoader {
     /// A program in the kernel, unloaded with its last handle and link.
     final class Program: Sendable {
         let name: String
+        /// The kernel's.
+        let id: UInt32
         private let descriptor: FileDescriptor
         var raw: CInt { self.descriptor.raw }
 
-        init(name: String, descriptor: consuming FileDescriptor) {
+        init(name: String, descriptor: consuming FileDescriptor) throws(SystemError) {
             self.name = name
+            self.id = try BPF.info(ofProgram: descriptor.raw).id
             self.descriptor = descriptor
         }
     }
@@ -45,17 +48,20 @@ enum ProgramLoader {
             guard let program = bpf_object__next_program(object, nil) else {
                 throw SteeringError(.load, "eBPF object \(embedded.name) holds no program")
             }
-            return Program(name: embedded.name, descriptor: try Self.keep(bpf_program__fd(program)))
+            return try Self.keep(bpf_program__fd(program), name: embedded.name)
         }
     }
 
-    /// Loads programs side by side: the kernel takes tens of milliseconds to verify each, and connections wait for them.
+    /// Opens the programs that are kept and loads the others side by side: the kernel takes tens of milliseconds to verify
+    /// each, and connections wait for them.
     static func load(
-        all embedded: [EmbeddedProgram], maps: SteeringMaps, config: nm_config
+        all embedded: [EmbeddedProgram], maps: SteeringMaps, config: nm_config, pins: ProgramPins
     ) throws(SteeringError) -> [Program] {
         let loaded = Mutex<[Int: Program]>([:])
         DispatchQueue.concurrentPerform(iterations: embedded.count) { index in
+            if let kept = pins.open(embedded[index], config) { return loaded.withLock { $0[index] = kept } }
             guard let program = try? Self.load(embedded[index], maps: maps, config: config) else { return }
+            pins.keep(program, embedded[index], config)
             loaded.withLock { $0[index] = program }
         }
         let found = loaded.withLock { $0 }
@@ -136,10 +142,12 @@ enum ProgramLoader {
         return try body(object)
     }
 
-    /// A descriptor that outlives its libbpf object.
-    private static func keep(_ fd: CInt) throws(SteeringError) -> FileDescriptor {
+    /// A program that outlives its libbpf object.
+    private static func keep(_ fd: CInt, name: String) throws(SteeringError) -> Program {
         do throws(SystemError) {
-            return FileDescriptor(owning: try systemCall("fcntl") { fcntl(fd, F_DUPFD_CLOEXEC, 0) })
+            return try Program(
+                name: name,
+                descriptor: FileDescriptor(owning: try systemCall("fcntl") { fcntl(fd, F_DUPFD_CLOEXEC, 0) }))
         } catch {
             throw SteeringError(.load, "eBPF program: \(error)")
         }

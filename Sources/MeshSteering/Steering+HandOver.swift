@@ -41,13 +41,14 @@ extension Steering {
         for name in try FileTree.names(in: directory) ?? [] where name.hasPrefix(Self.formerPrefix) {
             let pin = directory + "/" + name
             guard let link = try BPF.open(pinned: pin) else { continue }
-            let id = try BPF.info(ofLink: link.raw).cgroup.cgroup_id
+            let info = try BPF.info(ofLink: link.raw)
+            let id = info.cgroup.cgroup_id
             // Two programs at one cgroup would count everything twice.
             guard id != 0, id != cgroup.id else {
                 try BPF.removeLinks(pin)
                 continue
             }
-            if let program { try BPF.update(link: link.raw, program: program.raw) }
+            if let program { try Self.put(program, into: link, of: info) }
             found.insert(id)
         }
         return found

@@ -61,10 +61,7 @@ extension Steering {
         let pin = self.layout.namespace(entry.cookie)
         // Loading takes milliseconds: not for each of hundreds of workloads in the host's namespace.
         if !others.isEmpty, FileTree.exists(pin) { return }
-        var config = nm_config(self.configuration)
-        config.netns = entry.cookie
-        if enrolment.isShared { config.flags |= UInt32(NM_CONFIG_SHARED) }
-        let program = try ProgramLoader.load(.inbound, maps: self.maps, config: config)
+        let program = try self.program(.inbound, self.inboundConfig(entry.cookie, isShared: enrolment.isShared))
         let inode = UInt32(truncatingIfNeeded: enrolment.namespace.inode)
         try Self.attach(program, to: enrolment.namespace.raw, type: BPF_SK_LOOKUP, pin: pin) {
             $0.netns.netns_ino == inode
@@ -75,6 +72,9 @@ extension Steering {
     func leaveNamespace(_ record: nm_enrolment) throws(SystemError) {
         if try self.records().contains(where: { $0.record.netns == record.netns }) { return }
         try BPF.removeLinks(self.layout.namespace(record.netns))
+        for isShared in [false, true] {
+            self.pins.remove(.inbound, self.inboundConfig(record.netns, isShared: isShared))
+        }
         try BPF.delete(map: self.maps[.listeners], key: record.slot)
         try self.clearResolvers(slot: record.slot)
         try BPF.delete(map: self.maps[.namespaces], key: record.netns)

@@ -12,7 +12,7 @@ extension Steering {
     /// - Parameter interface: its index in the calling thread's network namespace. It keeps the clsact queueing
     ///   discipline that this puts there: others may have come to it since, and without filters it does nothing.
     package func attachRedirect(interface: UInt32) throws(SteeringError) {
-        let program = try ProgramLoader.load(.redirect, maps: self.maps, config: nm_config())
+        let program = try self.program(.redirect, nm_config())
         LibBPFMessages.begin()
         var hook = Self.hook(interface)
         // EEXIST: somebody's filters are there already, which is fine.

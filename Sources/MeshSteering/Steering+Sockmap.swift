@@ -12,7 +12,7 @@ extension Steering {
     ///
     /// - Parameter cap: bytes that may wait unread in each direction.
     package func startSockmap(cap: UInt64) throws(SteeringError) {
-        let forward = try ProgramLoader.load(.sockmap, maps: self.maps, config: nm_config())
+        let forward = try self.program(.sockmap, nm_config())
         try self.countReads()
         do throws(SystemError) {
             // Sockets that joined before keep the program that they joined under.
@@ -63,12 +63,12 @@ extension Steering {
     private func readCounter() throws(SteeringError) -> ProgramLoader.Program {
         let refusal: SteeringError
         do throws(SteeringError) {
-            return try ProgramLoader.load(.taken, maps: self.maps, config: nm_config())
+            return try self.program(.taken, nm_config())
         } catch {
             refusal = error
         }
         do throws(SteeringError) {
-            return try ProgramLoader.load(.received, maps: self.maps, config: nm_config())
+            return try self.program(.received, nm_config())
         } catch {
             throw refusal
         }

@@ -81,6 +81,7 @@ extension Steering {
                 try Self.removePins(in: self.layout.guards, except: state.guards)
                 try Self.removePins(in: self.layout.probes, except: state.probes)
                 try Self.dropFormer(in: self.layout.proxy)
+                try self.removeStalePrograms(state.enrolled.values)
                 for old in try self.layout.oldStates() {
                     for folder in PinLayout.folders where folder != "maps" {
                         try BPF.removeLinks(old + "/" + folder)

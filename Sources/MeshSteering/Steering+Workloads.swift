@@ -165,9 +165,8 @@ extension Steering {
         isRight: (bpf_link_info) -> Bool
     ) throws(SystemError) {
         if let link = try BPF.open(pinned: pin) {
-            if isRight(try BPF.info(ofLink: link.raw)) {
-                return try BPF.update(link: link.raw, program: program.raw)
-            }
+            let info = try BPF.info(ofLink: link.raw)
+            if isRight(info) { return try Self.put(program, into: link, of: info) }
             try FileTree.remove(pin)
         }
         let link = try BPF.link(program: program.raw, to: target, type: type)

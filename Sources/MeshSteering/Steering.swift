@@ -42,6 +42,7 @@ package final class Steering: Sendable {
     let layout: PinLayout
     let logger: Logger
     let maps: SteeringMaps
+    let pins: ProgramPins
     let proxyCgroup: Cgroup
     /// One program for all workloads at each cgroup hook.
     let programs: [Hook: ProgramLoader.Program]
@@ -86,19 +87,21 @@ package final class Steering: Sendable {
         self.maps = maps
         let config = nm_config(configuration)
         var (programs, nodePrograms) = ([Hook: ProgramLoader.Program](), [NodeHook: ProgramLoader.Program]())
+        let directory = adopted == nil ? temporary : layout.state
         let loaded = try ProgramLoader.load(
-            all: Hook.allCases.map(\.program) + NodeHook.allCases.map(\.program), maps: maps, config: config)
+            all: Self.common, maps: maps, config: config,
+            pins: ProgramPins(directory: PinLayout.programs(in: directory), maps: maps))
+        self.pins = ProgramPins(directory: PinLayout.programs(in: layout.state), maps: maps)
         for (hook, program) in zip(Hook.allCases, loaded) { programs[hook] = program }
         for (hook, program) in zip(NodeHook.allCases, loaded.dropFirst(Hook.allCases.count)) {
             nodePrograms[hook] = program
         }
         (self.programs, self.nodePrograms) = (programs, nodePrograms)
         do throws(SystemError) {
-            let directory = (adopted == nil ? temporary : layout.state) + "/proxy"
-            let former = try Self.keepFormer(nodePrograms[.proxySockops], in: directory, besides: self.proxyCgroup)
+            let proxy = directory + "/proxy"
+            let former = try Self.keepFormer(nodePrograms[.proxySockops], in: proxy, besides: self.proxyCgroup)
             self.proxyCgroups = former.union([self.proxyCgroup.id])
-            try Self.attach(
-                nodePrograms[.proxySockops], .proxySockops, to: self.proxyCgroup, pin: directory + "/sockops")
+            try Self.attach(nodePrograms[.proxySockops], .proxySockops, to: self.proxyCgroup, pin: proxy + "/sockops")
             if adopted == nil { try FileTree.rename(temporary, to: layout.state) }
             var state = State(prefixes: try Self.prefixes(in: maps), failMode: configuration.failMode)
             state.settings = try BPF.lookup(map: maps[.settings], key: UInt32(0), empty: nm_settings()) ?? nm_settings()
@@ -154,14 +157,19 @@ package final class Steering: Sendable {
     ) throws(SystemError) {
         guard let program else { throw SystemError(call: "program", errno: ENOENT) }
         if let link = try BPF.open(pinned: pin) {
-            if try BPF.info(ofLink: link.raw).cgroup.cgroup_id == cgroup.id {
-                return try BPF.update(link: link.raw, program: program.raw)
-            }
+            let info = try BPF.info(ofLink: link.raw)
+            if info.cgroup.cgroup_id == cgroup.id { return try Self.put(program, into: link, of: info) }
         }
         let directory = try FileDescriptor(path: cgroup.path)
         let link = try BPF.link(program: program.raw, to: directory.raw, type: hook.attachType)
         try FileTree.remove(pin)
         try BPF.pin(link.raw, at: pin)
+    }
+
+    static func put(
+        _ program: ProgramLoader.Program, into link: borrowing FileDescriptor, of info: bpf_link_info
+    ) throws(SystemError) {
+        if info.prog_id != program.id { try BPF.update(link: link.raw, program: program.raw) }
     }
 
     private static func prefixes(in maps: SteeringMaps) throws(SystemError) -> Set<IPPrefix> {

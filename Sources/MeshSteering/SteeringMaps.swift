@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CLibBPF
 import CMeshABI
 import Glibc
 import MeshLinux
@@ -45,12 +46,15 @@ final class SteeringMaps: Sendable {
     }
 
     private let maps: [String: Map]
+    /// The kernel's, of all of them.
+    let ids: Set<UInt32>
     /// `nm_sockets`, at hand for the data plane.
     let sockets: CInt
 
     private init(_ maps: [String: Map]) {
         self.maps = maps
         self.sockets = maps[Name.sockets.rawValue]?.descriptor.raw ?? -1
+        self.ids = Set(maps.values.compactMap { try? BPF.info(ofMap: $0.descriptor.raw).id })
     }
 
     func raw(_ name: String) -> CInt? { self.maps[name]?.descriptor.raw }

@@ -29,15 +29,25 @@ enum EmbedProgram {
         let words = URL(fileURLWithPath: source).lastPathComponent.dropLast(".bpf.c".count).split(separator: "_")
         // workload_sockops.bpf.c becomes EmbeddedProgram.workloadSockops.
         let name = (words.first ?? "") + words.dropFirst().map(\.capitalized).joined()
-        let blob = try Data(contentsOf: URL(fileURLWithPath: object)).base64EncodedString()
+        let data = try Data(contentsOf: URL(fileURLWithPath: object))
+        let blob = data.base64EncodedString()
         let text = """
             // Generated from \(name).bpf.c. Do not edit.
             extension EmbeddedProgram {
-                package static let \(name) = EmbeddedProgram(name: "\(name)", base64: "\(blob)")
+                package static let \(name) = EmbeddedProgram(
+                    name: "\(name)", digest: "\(Self.digest(of: data))", base64: "\(blob)")
             }
 
             """
         try text.write(toFile: output, atomically: true, encoding: .utf8)
+    }
+
+    /// Tells builds of a program apart (FNV-1a, 128 bits); it guards against nobody.
+    private static func digest(of data: Data) -> String {
+        let prime = UInt128(1) << 88 + 0x13b
+        var hash = UInt128(0x6c62_272e_07bb_0142) << 64 | 0x62b8_2175_6295_c58d
+        for byte in data { hash = (hash ^ UInt128(byte)) &* prime }
+        return String(hash, radix: 16)
     }
 
     #if arch(arm64)
