@@ -186,12 +186,12 @@ let package = Package(
             name: "MeshAgentTests",
             dependencies: [
                 "MeshAgent", "MeshTelemetry", "MeshIdentity", "MeshDiscovery", "MeshAPI", "MeshModel", "MeshAdminAPI",
-                "MeshConfiguration", "MeshLinux", grpc,
+                "MeshConfiguration", "MeshLinux", "MeshDNS", grpc,
                 grpcTransport, protobuf, nio, nioPosix, nioTLS, x509, log,
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "MeshDNSTests", dependencies: ["MeshDNS", "MeshModel", "MeshLinux"], swiftSettings: settings),
+            name: "MeshDNSTests", dependencies: ["MeshDNS", "MeshModel", "MeshLinux", log], swiftSettings: settings),
         .testTarget(name: "MeshLinuxTests", dependencies: ["MeshLinux", "CMeshLinux"], swiftSettings: settings),
         .testTarget(
             name: "MeshSteeringTests",

@@ -86,6 +86,13 @@ int nm_force_send_buffer(int fd, int size)
 	return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }
 
+int nm_force_receive_buffer(int fd, int size)
+{
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) == 0)
+		return 0;
+	return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+}
+
 ssize_t nm_send_descriptors(int fd, const void *bytes, size_t count, const int *fds, int fd_count, int is_blocking)
 {
 	struct iovec part = { .iov_base = (void *)bytes, .iov_len = count };

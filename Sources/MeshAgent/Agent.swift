@@ -87,7 +87,7 @@ package struct Agent: Sendable {
         server.stop()
         let environment = arrival.environment
         await Departure(
-            configuration: self.configuration, proxy: parts.proxy, supervision: supervision,
+            configuration: self.configuration, proxy: parts.proxy, names: parts.names, supervision: supervision,
             store: parts.crashKeeper.store,
             environment: environment, logger: self.logger
         ) {
@@ -141,9 +141,10 @@ package struct Agent: Sendable {
             }
             return true
         }
+        let names = parts.names.map { [$0.pulse] } ?? []
         return [
             Watchdog(
-                supervision: supervision, interval: interval, pulse: PulseCheck(loops + [conductor]),
+                supervision: supervision, interval: interval, pulse: PulseCheck(loops + [conductor] + names),
                 logger: self.logger)
         ]
     }

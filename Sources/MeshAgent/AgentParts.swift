@@ -110,8 +110,10 @@ struct AgentParts: Sendable {
         handOver.watch(telemetry.registry)
         // What takes time comes first: from here on connections of the daemon before stand still.
         try proxy.prepare()
+        var carriedNames: CarriedNames?
         if let inheritance = try arrival.receive() {
             let label = inheritance.label
+            carriedNames = Self.names(of: inheritance, logger: logger.component("hand-over"))
             handOver.resumed(label, try proxy.start(adopting: inheritance.takeState()))
         } else {
             try proxy.start()
@@ -171,7 +173,7 @@ struct AgentParts: Sendable {
             configuration.dns == .on
             ? try NameService(
                 configuration, steering: steering, registry: telemetry.registry, events: events, names: names,
-                logger: logger.component("dns")) : nil
+                carried: carriedNames, logger: logger.component("dns")) : nil
         let views = ViewBuilder(
             node: configuration.node, locality: configuration.locality, logger: logger.component("control-plane"),
             report: { control.setTrustReport($0) }
@@ -196,7 +198,9 @@ struct AgentParts: Sendable {
             logger: logger)
         let trustDomain = credentials.trustDomain
         let watch = try CgroupWatch()
-        let crashKeeper = CrashKeeper(configuration, proxy: proxy, supervision: supervision, logger: logger)
+        let crashKeeper = CrashKeeper(
+            configuration, proxy: proxy, names: nameService, supervision: supervision, logger: logger)
+        nameService?.onChange { crashKeeper.listenersChanged() }
         let plane = KernelPlane(
             proxy: proxy, steering: steering, ports: sockets, names: nameService,
             logger: logger.component("enrolment"),
@@ -309,6 +313,18 @@ struct AgentParts: Sendable {
         proxy.halfClosedTimeout = .seconds(configuration.halfCloseTimeout)
         proxy.idleTimeout = configuration.idleTimeout > 0 ? .seconds(configuration.idleTimeout) : nil
         return proxy
+    }
+
+    /// nil: there are none, or those that there are cannot be used; names are then asked of their resolvers until the
+    /// namespaces are attached.
+    private static func names(of inheritance: borrowing Inheritance, logger: Logger) -> CarriedNames? {
+        switch inheritance.names {
+        case .success(let names): return names
+        case .failure(let error):
+            logger.error("the sockets for names cannot be taken over", metadata: ["reason": "\(error)"])
+            return nil
+        case nil: return nil
+        }
     }
 
     private static func limit(_ configuration: AgentConfiguration) -> Duration? {

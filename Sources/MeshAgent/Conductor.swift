@@ -109,6 +109,7 @@ struct Conductor: ServiceLifecycle.Service {
         } catch {
             self.logger.error("the workloads of the last run are not enrolled", metadata: ["reason": "\(error)"])
         }
+        self.names?.adoptionComplete()
         self.handOver.completed(await self.proxy.adoptionComplete())
         self.supervision.ready(await self.summary())
         var round = 0

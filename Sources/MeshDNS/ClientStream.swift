@@ -9,13 +9,17 @@ package struct ClientStream {
     /// Nanoseconds without a byte or a waiting query after which it is closed (RFC 7766 §6.2.3 leaves it to us).
     static let idleTimeout: UInt64 = 10_000_000_000
 
-    private var input: [UInt8] = []
+    /// What has come of a message.
+    private(set) var input: [UInt8] = []
     private(set) var output: [UInt8] = []
     private(set) var pending = 0
     private(set) var lastActive: UInt64
     private var isInputEnded = false
 
-    package init(now: UInt64) { self.lastActive = now }
+    package init(input: [UInt8] = [], now: UInt64) {
+        self.input = input
+        self.lastActive = now
+    }
 
     /// Takes bytes and returns the whole messages among them.
     package mutating func received(_ bytes: some Collection<UInt8>, now: UInt64) -> [[UInt8]] {
@@ -59,6 +63,9 @@ package struct ClientStream {
     package var wantsInput: Bool {
         !self.isInputEnded && self.pending < Self.maximumPending && self.output.count < Self.maximumOutput
     }
+
+    /// Nobody waits for anything, and more may come.
+    package var isQuiet: Bool { !self.isInputEnded && self.pending == 0 && self.output.isEmpty }
 
     package var isFinished: Bool { self.isInputEnded && self.pending == 0 && self.output.isEmpty }
 

@@ -4,36 +4,30 @@ import MeshLinux
 
 /// The sockets at which one namespace's queries arrive. They close with the last reference.
 final class NameListeners: Sendable {
-    /// One socket, and what is to be known of it.
-    struct Socket: Sendable {
-        let raw: CInt
-        let isIPv4: Bool
-        /// Index of its port.
-        let place: Int
-        let isStream: Bool
-    }
-
-    private final class Owner: Sendable {
-        let descriptor: FileDescriptor
-        init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
-    }
-
-    private let owners: [Owner]
-    let sockets: [Socket]
+    let sockets: [NameSocket]
     /// Of the namespace.
     let cookie: UInt64
     /// Nil: the host's.
     let namespace: NetworkNamespace?
 
+    /// Bytes of queries that wait in one socket while nobody reads, such as during a restart; the kernel counts about
+    /// 800 for each.
+    private static let queue: CInt = 1 << 20
+
     /// Opens them in the namespace that the calling thread is in; IPv6 only where there is some.
-    init(ports: [UInt16], namespace: NetworkNamespace?) throws(NameServerError) {
-        var (owners, sockets) = ([Owner](), [Socket]())
+    ///
+    /// - Parameter carried: of the server before: what of them still serves is taken instead of a new one.
+    init(ports: [UInt16], namespace: NetworkNamespace?, carried: [NameSocket] = []) throws(NameServerError) {
+        var sockets: [NameSocket] = []
         func add(_ isIPv4: Bool, _ place: Int, isStream: Bool) throws(NameServerError) {
-            let endpoint = Endpoint.loopback(isIPv4 ? .ipv4 : .ipv6, port: ports[place])
+            let former = carried.first { $0.isIPv4 == isIPv4 && $0.place == place && $0.isStream == isStream }
+            if let former, former.serves(ports[place]) { return sockets.append(former) }
+            let endpoint = NameSocket.endpoint(isIPv4: isIPv4, port: ports[place])
             do throws(SystemError) {
                 let socket = isStream ? try Linux.tcpListener(at: endpoint) : try Linux.udpListener(at: endpoint)
-                sockets.append(Socket(raw: socket.raw, isIPv4: isIPv4, place: place, isStream: isStream))
-                owners.append(Owner(socket))
+                if !isStream { try Linux.forceReceiveBuffer(socket.raw, Self.queue) }
+                sockets.append(
+                    NameSocket(holder: SocketHolder(socket), isIPv4: isIPv4, place: place, isStream: isStream))
             } catch {
                 if !isIPv4, error.errno == EAFNOSUPPORT || error.errno == EADDRNOTAVAIL { return }
                 throw Self.explain(error, at: endpoint, isStream: isStream)
@@ -43,13 +37,16 @@ final class NameListeners: Sendable {
             try add(isIPv4, 0, isStream: true)
             for place in ports.indices { try add(isIPv4, place, isStream: false) }
         }
-        guard let first = sockets.first else { throw NameServerError("no port is configured") }
         do throws(SystemError) {
-            self.cookie = try Linux.namespaceCookie(ofSocket: first.raw)
+            var cookies: Set<UInt64> = []
+            for socket in sockets { cookies.insert(try Linux.namespaceCookie(ofSocket: socket.raw)) }
+            guard let cookie = cookies.first, cookies.count == 1 else {
+                throw SystemError(call: "sockets of several network namespaces", errno: EINVAL)
+            }
+            self.cookie = cookie
         } catch {
             throw NameServerError("its network namespace cannot be told: \(error)")
         }
-        self.owners = owners
         self.sockets = sockets
         self.namespace = namespace
     }

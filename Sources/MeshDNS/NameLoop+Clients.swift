@@ -7,7 +7,7 @@ extension NameLoop {
     /// Datagrams of one socket taken in one turn.
     private static let batch = 32
 
-    func receive(_ socket: NameListeners.Socket, inode: UInt64, token: UInt64, now: UInt64) {
+    func receive(_ socket: NameSocket, inode: UInt64, token: UInt64, now: UInt64) {
         guard let space = self.spaces[inode] else { return }
         for _ in 0..<Self.batch {
             guard case .done(let datagram) = try? Linux.receiveFrom(socket.raw, into: &self.buffer) else { return }
@@ -34,14 +34,14 @@ extension NameLoop {
 
     // MARK: TCP
 
-    func accept(_ socket: NameListeners.Socket, inode: UInt64, token: UInt64, now: UInt64) {
+    func accept(_ socket: NameSocket, inode: UInt64, token: UInt64, now: UInt64) {
         guard let space = self.spaces[inode] else { return }
         do throws(SystemError) {
             while case .done(let accepted) = try Linux.accept(socket.raw) {
-                let descriptor = FileDescriptor(owning: accepted.raw)
+                let holder = SocketHolder(FileDescriptor(owning: accepted.raw))
                 guard self.streamCount < self.configuration.maximumStreams else { continue }
                 let asker = Self.asker(self.hooks.streamOrigin(accepted.raw), in: space)
-                let client = Client(descriptor, asker: asker, inode: inode, now: now)
+                let client = Client(holder, asker: asker, inode: inode, now: now)
                 try self.watch(accepted.raw, .client(client))
                 self.streamCount += 1
             }
@@ -52,11 +52,20 @@ extension NameLoop {
         }
     }
 
+    /// Goes on with a connection of the server before.
+    func adopt(_ carried: CarriedNames.Client, in space: NameListeners, inode: UInt64) {
+        guard self.streamCount < self.configuration.maximumStreams else { return }
+        let asker = Self.asker(self.hooks.streamOrigin(carried.holder.raw), in: space)
+        let client = Client(carried.holder, asker: asker, inode: inode, input: carried.input, now: Clock.monotonic)
+        guard (try? self.watch(carried.holder.raw, .client(client))) != nil else { return }
+        self.streamCount += 1
+    }
+
     func serve(_ client: Client, token: UInt64, _ events: Epoll.Events, now: UInt64) {
         if events.contains(.error) || events.contains(.hangUp) { return self.drop(client, token: token) }
         if events.contains(.readable), client.stream.wantsInput {
             do throws(SystemError) {
-                switch try Linux.receive(client.descriptor.raw, into: &self.buffer) {
+                switch try Linux.receive(client.holder.raw, into: &self.buffer) {
                 case .done(0): client.stream.inputEnded()
                 case .done(let count):
                     for message in client.stream.received(self.buffer[..<count], now: now) {
@@ -82,7 +91,7 @@ extension NameLoop {
     /// Sends what there is, closes what is done, and says what is waited for.
     func flush(_ client: Client, token: UInt64, now: UInt64) {
         guard case .client = self.watched[token] else { return }
-        let raw = client.descriptor.raw
+        let raw = client.holder.raw
         do throws(SystemError) {
             while !client.stream.output.isEmpty {
                 guard case .done(let count) = try Linux.send(raw, client.stream.output) else { break }
@@ -90,7 +99,7 @@ extension NameLoop {
             }
             if client.stream.isFinished { return self.drop(client, token: token) }
             var events: Epoll.Events = []
-            if client.stream.wantsInput { events.insert(.readable) }
+            if client.stream.wantsInput, !self.isFreezing { events.insert(.readable) }
             if !client.stream.output.isEmpty { events.insert(.writable) }
             guard events != client.events else { return }
             client.events = events
@@ -103,7 +112,7 @@ extension NameLoop {
     /// Closes it with its last reference.
     func drop(_ client: Client, token: UInt64) {
         guard self.watched.removeValue(forKey: token) != nil else { return }
-        try? self.epoll.remove(client.descriptor.raw)
+        try? self.epoll.remove(client.holder.raw)
         self.streamCount -= 1
     }
 }

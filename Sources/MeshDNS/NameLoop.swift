@@ -8,24 +8,25 @@ final class NameLoop {
     /// A socket in the epoll set, by a number that is never used twice.
     enum Watched {
         case wakeUp
-        case listener(NameListeners.Socket, inode: UInt64)
+        case listener(NameSocket, inode: UInt64)
         case client(Client)
         case upstream(UpstreamSocket)
     }
 
     /// A client's TCP connection.
     final class Client {
-        let descriptor: FileDescriptor
+        let holder: SocketHolder
         let asker: Asker
         let inode: UInt64
         var stream: ClientStream
         var events: Epoll.Events = .readable
 
-        init(_ descriptor: consuming FileDescriptor, asker: Asker, inode: UInt64, now: UInt64) {
-            self.descriptor = descriptor
+        /// - Parameter input: what has come of a query already.
+        init(_ holder: SocketHolder, asker: Asker, inode: UInt64, input: [UInt8] = [], now: UInt64) {
+            self.holder = holder
             self.asker = asker
             self.inode = inode
-            self.stream = ClientStream(now: now)
+            self.stream = ClientStream(input: input, now: now)
         }
     }
 
@@ -49,6 +50,10 @@ final class NameLoop {
     private var lastSweep: UInt64 = 0
     /// When to end at the latest.
     private var end: UInt64?
+    /// It ends for another to go on: nothing new is begun, nothing is closed.
+    var isFreezing = false
+    /// After its end: connections to go on with, by inode of their namespace.
+    private(set) var left: [UInt64: [CarriedNames.Client]] = [:]
 
     private static let farewell = NameResolver.second / 4
     private static let lastLook = NameResolver.second / 100
@@ -101,10 +106,19 @@ final class NameLoop {
             for job in takeJobs() { job(self) }
             self.perform(self.resolver.expire(now: Clock.monotonic))
             if now &- self.lastSweep >= Self.sweepInterval { self.sweep(now: now) }
-            // A turn without news: nothing is on its way any more.
-            if let end = self.end, now >= end || (self.resolver.waitingCount == 0 && count == 0) { break }
+            if let end = self.end, now >= end || self.isDone(quiet: count == 0) { break }
         }
         self.closeAll()
+    }
+
+    /// - Parameter quiet: this turn brought no news.
+    private func isDone(quiet: Bool) -> Bool {
+        guard self.resolver.waitingCount == 0 else { return false }
+        // What comes now is the next one's.
+        guard self.isFreezing else { return quiet }
+        return !self.watched.values.contains {
+            if case .client(let client) = $0 { !client.stream.output.isEmpty } else { false }
+        }
     }
 
     /// Milliseconds until something has to be done.
@@ -140,6 +154,7 @@ final class NameLoop {
             guard case .client(let client) = watched, client.stream.isIdle(now: now) else { continue }
             self.drop(client, token: token)
         }
+        if self.isFreezing { return }
         let paused = self.paused
         self.paused = []
         for token in paused {
@@ -203,7 +218,8 @@ final class NameLoop {
 
     // MARK: The door
 
-    func add(_ listeners: NameListeners, inode: UInt64) {
+    /// - Parameter clients: connections to go on with.
+    func add(_ listeners: NameListeners, inode: UInt64, clients: [CarriedNames.Client]) {
         self.spaces[inode] = listeners
         for socket in listeners.sockets {
             do throws(SystemError) {
@@ -212,6 +228,7 @@ final class NameLoop {
                 self.logger.error("names are not answered at a socket", metadata: ["reason": "\(error)"])
             }
         }
+        for client in clients { self.adopt(client, in: listeners, inode: inode) }
     }
 
     func remove(inode: UInt64) {
@@ -219,8 +236,9 @@ final class NameLoop {
         for (token, watched) in self.watched {
             switch watched {
             case .listener(let socket, inode):
-                // Its descriptor may be held elsewhere a moment longer.
+                // Its descriptor may be held elsewhere.
                 try? self.epoll.remove(socket.raw)
+                socket.retire()
                 self.watched[token] = nil
             case .client(let client) where client.inode == inode: self.drop(client, token: token)
             case .listener, .client, .wakeUp, .upstream: break
@@ -257,7 +275,27 @@ final class NameLoop {
         }
     }
 
+    /// Reads nothing more: what comes waits for the next. What is on its way is answered.
+    func freeze() {
+        self.end = Clock.monotonic + Self.farewell
+        self.isFreezing = true
+        for (token, watched) in self.watched {
+            switch watched {
+            // It stays known: answers go out by it.
+            case .listener(let socket, _): try? self.epoll.remove(socket.raw)
+            case .client(let client): self.flush(client, token: token, now: Clock.monotonic)
+            case .wakeUp, .upstream: break
+            }
+        }
+    }
+
     private func closeAll() {
+        if self.isFreezing {
+            for case .client(let client) in self.watched.values where client.stream.isQuiet {
+                self.left[client.inode, default: []].append(
+                    CarriedNames.Client(holder: client.holder, input: client.stream.input))
+            }
+        }
         self.watched = [:]
         self.attempts = [:]
         self.spaces = [:]

@@ -10,11 +10,17 @@ import Synchronization
 package final class NameServer: Sendable {
     typealias Job = @Sendable (NameLoop) -> Void
 
-    private struct State {
+    struct State {
         var jobs: [Job] = []
         var isEnded = true
+        /// Somebody wanted it to end.
+        var isStopped = false
         /// By inode of their namespace.
         var listeners: [UInt64: NameListeners] = [:]
+        /// Of the server before, until their namespace is attached.
+        var inherited: [UInt64: CarriedNames.Space] = [:]
+        /// What a frozen loop has left.
+        var clients: [UInt64: [CarriedNames.Client]] = [:]
     }
 
     private let configuration: NameServerConfiguration
@@ -22,7 +28,7 @@ package final class NameServer: Sendable {
     private let logger: Logger
     private let wakeUp: WakeUp
     private let home: NetworkNamespace
-    private let state = Mutex(State())
+    let state = Mutex(State())
     private let thread = Mutex<OSThread?>(nil)
 
     package init(
@@ -40,10 +46,14 @@ package final class NameServer: Sendable {
         try loop.watchWakeUp(self.wakeUp.raw)
         // Made here, used on the thread alone.
         nonisolated(unsafe) let core = loop
-        self.state.withLock { $0.isEnded = false }
+        self.state.withLock { state in
+            state.isEnded = false
+            state.isStopped = false
+        }
         try self.thread.withLock { thread throws(SystemError) in
             thread = try OSThread(name: "nm-names") { [self] in
                 core.run { self.takeJobs(isLast: false) }
+                self.state.withLock { $0.clients = core.left }
                 for job in self.takeJobs(isLast: true) { job(core) }
             }
         }
@@ -51,9 +61,15 @@ package final class NameServer: Sendable {
 
     /// Answers what has come, for a short while, and ends. Names are then asked of their resolvers.
     package func stop() {
-        self.submit { $0.stop() }
+        self.end { $0.stop() }
+        self.state.withLock { state in (state.listeners, state.inherited) = ([:], [:]) }
+    }
+
+    /// Waits for the thread.
+    func end(_ last: @escaping Job) {
+        self.state.withLock { $0.isStopped = true }
+        self.submit(last)
         if let thread = self.thread.withLock({ $0.take() }) { thread.join() }
-        self.state.withLock { $0.listeners = [:] }
     }
 
     /// What the mesh looks like now.
@@ -74,10 +90,13 @@ package final class NameServer: Sendable {
         if let known = self.state.withLock({ $0.listeners[namespace.inode] }) { return known.streamDescriptors }
         let ports = self.configuration.ports
         let isHome = namespace.inode == self.home.inode
+        let carried = self.state.withLock { $0.inherited.removeValue(forKey: namespace.inode) }
         let open: @Sendable () throws(SystemError) -> Result<NameListeners, NameServerError> = {
             () throws(SystemError) in
             do throws(NameServerError) {
-                return .success(try NameListeners(ports: ports, namespace: isHome ? nil : namespace))
+                return .success(
+                    try NameListeners(
+                        ports: ports, namespace: isHome ? nil : namespace, carried: carried?.sockets ?? []))
             } catch {
                 return .failure(error)
             }
@@ -86,12 +105,19 @@ package final class NameServer: Sendable {
         do throws(SystemError) {
             result = isHome ? try open() : try namespace.run(open)
         } catch {
+            carried?.retire()
             throw NameServerError("its network namespace cannot be entered: \(error)")
         }
-        let listeners = try result.get()
+        let listeners: NameListeners
+        do throws(NameServerError) {
+            listeners = try result.get()
+        } catch {
+            carried?.retire()
+            throw error
+        }
         let inode = namespace.inode
         self.state.withLock { $0.listeners[inode] = listeners }
-        self.submit { $0.add(listeners, inode: inode) }
+        self.submit { $0.add(listeners, inode: inode, clients: carried?.clients ?? []) }
         return listeners.streamDescriptors
     }
 
@@ -120,7 +146,7 @@ package final class NameServer: Sendable {
     }
 
     @discardableResult
-    private func submit(_ job: @escaping Job) -> Bool {
+    func submit(_ job: @escaping Job) -> Bool {
         let isTaken = self.state.withLock { state in
             if state.isEnded { return false }
             state.jobs.append(job)

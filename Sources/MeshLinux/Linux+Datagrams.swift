@@ -22,6 +22,11 @@ extension Linux {
         return socket
     }
 
+    /// Bytes, of which the kernel makes twice as many; past the system's limit for who may.
+    package static func forceReceiveBuffer(_ fd: CInt, _ size: CInt) throws(SystemError) {
+        _ = try systemCall("setsockopt") { nm_force_receive_buffer(fd, size) }
+    }
+
     /// The next datagram, cut to the buffer's size, and its sender.
     package static func receiveFrom(
         _ fd: CInt, into buffer: inout [UInt8]

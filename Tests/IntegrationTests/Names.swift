@@ -10,8 +10,8 @@ import Testing
 struct Names {
     let lab = Lab.current
 
-    private static let script = ["/usr/bin/python3", "\(Lab.resources)/names.py"]
-    private static let service = "web.shop.mesh.internal"
+    static let script = ["/usr/bin/python3", "\(Lab.resources)/names.py"]
+    static let service = "web.shop.mesh.internal"
 
     /// What `names.py ask` has seen.
     private struct Answer: Decodable {
@@ -31,13 +31,13 @@ struct Names {
         return try JSONDecoder().decode(Answer.self, from: Data(line.utf8))
     }
 
-    private func addresses() throws -> [String] {
+    func addresses() throws -> [String] {
         let services: [ServiceSummary] = try self.lab.ask("n1", "/v1/services")
         return try #require(services.first { $0.name == "web" }).addresses
     }
 
     /// `getent`, which is glibc with everything that a program has: resolv.conf, search list, both families.
-    private func getent(_ client: String, _ name: String) throws -> [String] {
+    func getent(_ client: String, _ name: String) throws -> [String] {
         let result = try self.lab.execute(client, ["getent", "ahosts", name])
         return Set(result.lines.compactMap { $0.split(separator: " ").first.map(String.init) }).sorted()
     }

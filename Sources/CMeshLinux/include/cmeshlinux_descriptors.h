@@ -25,6 +25,7 @@ int nm_unix_accept(int fd);
 int nm_peer_credentials(int fd, int32_t *pid, uint32_t *uid);
 /// SO_SNDBUFFORCE, and SO_SNDBUF where that is not allowed.
 int nm_force_send_buffer(int fd, int size);
+int nm_force_receive_buffer(int fd, int size);
 
 /// sendmsg(2) with MSG_NOSIGNAL; `flags` are added.
 ssize_t nm_send_descriptors(int fd, const void *bytes, size_t count, const int *fds, int fd_count, int is_blocking);

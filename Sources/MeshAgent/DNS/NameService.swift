@@ -24,6 +24,7 @@ package final class NameService: Sendable {
         var figures = NameServerStatus()
         /// When a workload's refusals were last told of.
         var told: [UInt32: UInt64] = [:]
+        var didChange: @Sendable () -> Void = {}
     }
 
     let server: NameServer
@@ -39,9 +40,10 @@ package final class NameService: Sendable {
     /// Nanoseconds between events of one workload's refused queries.
     private static let telling: UInt64 = 10_000_000_000
 
+    /// - Parameter carried: the sockets of the daemon before.
     init(
         _ configuration: AgentConfiguration, steering: Steering, registry: MetricsRegistry, events: EventHub,
-        names: WorkloadNames, logger: Logger
+        names: WorkloadNames, carried: CarriedNames?, logger: Logger
     ) throws {
         guard let domain = DNSName(configuration.dnsDomain) else {
             throw AgentError("dnsDomain: '\(configuration.dnsDomain)' is not a domain name")
@@ -76,7 +78,11 @@ package final class NameService: Sendable {
         refusals.service.withLock { $0 = self }
         telemetry.watch(registry) { [weak self] in self?.state.withLock { $0.figures } ?? NameServerStatus() }
         try self.server.start()
+        if let carried { self.server.adopt(carried) }
     }
+
+    /// - Parameter told: whenever the sockets may be others than before.
+    func onChange(_ told: @escaping @Sendable () -> Void) { self.state.withLock { $0.didChange = told } }
 
     /// The server's hooks are made before what they tell.
     private final class Refusals: Sendable {
@@ -85,6 +91,12 @@ package final class NameService: Sendable {
     }
 
     func stop() { self.server.stop() }
+
+    /// Every workload that comes back has come.
+    func adoptionComplete() { self.server.adoptionComplete() }
+
+    /// Its thread, for the watchdog.
+    var pulse: PulseCheck.Part { PulseCheck.Part("nm-names", ask: self.server.ping) }
 
     // MARK: Workloads
 
@@ -110,6 +122,7 @@ package final class NameService: Sendable {
             let listeners = try self.server.attach(namespace)
             do throws(SteeringError) {
                 try self.steering.setResolvers(key, ipv4: listeners.ipv4, ipv6: listeners.ipv6)
+                self.state.withLock { $0.didChange }()
                 return nil
             } catch {
                 return "\(error)"

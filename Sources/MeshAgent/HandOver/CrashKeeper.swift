@@ -3,6 +3,7 @@
 import Glibc
 import Logging
 import MeshConfiguration
+import MeshDNS
 import MeshLinux
 import MeshModel
 import MeshProxy
@@ -10,10 +11,11 @@ import ServiceLifecycle
 import Synchronization
 
 /// Has the service manager keep what the next run needs if this one ends without a word: the listeners, at which
-/// connects then wait. Finds out as well whether it keeps anything.
+/// connects and queries for names then wait. Finds out as well whether it keeps anything.
 final class CrashKeeper: ServiceLifecycle.Service {
     private let configuration: AgentConfiguration
     private let proxy: Proxy
+    private let names: NameService?
     private let supervision: Supervision
     private let logger: Logger
     private let found = Mutex<StateStore?>(nil)
@@ -23,9 +25,12 @@ final class CrashKeeper: ServiceLifecycle.Service {
     /// Between a change and its storing, so that many enrolments are stored together.
     private static let debounce = Duration.milliseconds(100)
 
-    init(_ configuration: AgentConfiguration, proxy: Proxy, supervision: Supervision, logger: Logger) {
+    init(
+        _ configuration: AgentConfiguration, proxy: Proxy, names: NameService?, supervision: Supervision, logger: Logger
+    ) {
         self.configuration = configuration
         self.proxy = proxy
+        self.names = names
         self.supervision = supervision
         self.logger = logger
         (self.changes, self.source) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -71,19 +76,27 @@ final class CrashKeeper: ServiceLifecycle.Service {
 
     private func keepListeners(in store: StateStore, on shelf: StateStore.Shelf) throws {
         let state = self.proxy.listenerState()
+        let names = self.names?.server.carried()
         let label = HandOverLabel(
             kind: .crash, format: HandOverFormat.versions.upperBound, version: Version.text,
             node: self.configuration.node, instance: self.configuration.instance, frozenAt: 0, carried: 0, tunnels: 0,
-            listeners: state.summary.listeners, drained: [:])
-        try store.put(try Parcel.pack(state, label), on: shelf)
+            listeners: state.summary.listeners, drained: [:],
+            names: HandOverLabel.Names(names))
+        try store.put(try Parcel.pack(state, names, label), on: shelf)
     }
 }
 
 extension Parcel {
-    /// The state keeps its descriptors.
-    static func pack(_ state: borrowing ProxyState, _ label: HandOverLabel) throws(SystemError) -> Parcel {
+    /// The state and the names keep their descriptors.
+    ///
+    /// - Parameter names: those that the label tells of.
+    static func pack(
+        _ state: borrowing ProxyState, _ names: CarriedNames?, _ label: HandOverLabel
+    ) throws(SystemError) -> Parcel {
         var parcel: Parcel?
-        let descriptors = state.descriptors
+        let descriptors = state.descriptors + (names?.descriptors ?? [])
+        // They are open as long as the object.
+        defer { withExtendedLifetime(names) {} }
         try state.withUnsafeBytes { bytes throws(SystemError) in
             parcel = try Parcel.pack(label: label.encoded(), bytes, descriptors)
         }

@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import Logging
 import MeshConfiguration
+import MeshDNS
 import MeshLinux
 import MeshModel
 import MeshProxy
@@ -12,6 +13,7 @@ import MeshProxy
 struct Departure: Sendable {
     let configuration: AgentConfiguration
     let proxy: Proxy
+    let names: NameService?
     let supervision: Supervision
     /// Set once the service manager is known to keep descriptors.
     let store: StateStore?
@@ -121,10 +123,12 @@ struct Departure: Sendable {
     /// A frozen data plane; keeps its descriptors open.
     private final class Frozen: Sendable {
         let state: ProxyState
+        let names: CarriedNames?
         let at: UInt64
 
-        init(_ state: consuming ProxyState, at: UInt64) {
+        init(_ state: consuming ProxyState, _ names: CarriedNames?, at: UInt64) {
             self.state = state
+            self.names = names
             self.at = at
         }
 
@@ -133,7 +137,7 @@ struct Departure: Sendable {
             return [
                 "carried": "\(summary.carried)", "tunnels": "\(summary.tunnels)", "begun": "\(summary.restarted)",
                 "listeners": "\(summary.listeners)", "drained": "\(HandOverLog.text(summary.closed))",
-                "bytes": "\(self.state.byteCount)",
+                "bytes": "\(self.state.byteCount)", "names": "\(self.names?.descriptors.count ?? 0)",
             ]
         }
     }
@@ -141,9 +145,11 @@ struct Departure: Sendable {
     private func freeze(format: Int) async -> Frozen? {
         do {
             return try await onThread {
+                // Queries can wait longer than connections.
+                let names = self.names?.server.freeze()
                 let state = try self.proxy.freeze(version: format)
                 // Relays go on until the very end of freezing.
-                return Frozen(state, at: Clock.sinceBoot)
+                return Frozen(state, names, at: Clock.sinceBoot)
             }
         } catch {
             self.logger.error("the data plane cannot be frozen", metadata: ["reason": "\(error)"])
@@ -156,8 +162,9 @@ struct Departure: Sendable {
         let label = HandOverLabel(
             kind: kind, format: format, version: Version.text, node: self.configuration.node,
             instance: self.configuration.instance, frozenAt: frozen.at, carried: summary.carried,
-            tunnels: summary.tunnels, listeners: summary.listeners, drained: summary.closed)
-        return try Parcel.pack(frozen.state, label)
+            tunnels: summary.tunnels, listeners: summary.listeners, drained: summary.closed,
+            names: HandOverLabel.Names(frozen.names))
+        return try Parcel.pack(frozen.state, frozen.names, label)
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MeshDNS
 import MeshLinux
 
 /// What stands on a parcel with a data plane's state, for the daemon that opens it. Holds no secrets.
@@ -29,6 +30,20 @@ struct HandOverLabel: Codable, Sendable, Equatable {
     var listeners: Int
     /// Connections that could not be handed over, by why.
     var drained: [String: Int]
+    /// Of the sockets at which names are asked for; nil: there are none. A daemon that does not know them closes them.
+    var names: Names?
+
+    /// The last descriptors of the parcel, and what each is.
+    struct Names: Codable, Sendable, Equatable {
+        var count: Int
+        /// ``CarriedNames/manifest``.
+        var manifest: Data
+
+        init?(_ names: CarriedNames?) {
+            guard let names, !names.descriptors.isEmpty else { return nil }
+            (self.count, self.manifest) = (names.descriptors.count, names.manifest)
+        }
+    }
 
     func encoded() -> [UInt8] { (try? JSONEncoder().encode(self)).map(Array.init) ?? [] }
 

@@ -2,6 +2,7 @@
 
 import Glibc
 import MeshConfiguration
+import MeshDNS
 import MeshLinux
 import MeshProxy
 
@@ -9,6 +10,8 @@ import MeshProxy
 struct Inheritance: ~Copyable, Sendable {
     let label: HandOverLabel
     let state: ProxyState
+    /// The sockets at which names are asked for, or why there are none though the label tells of some.
+    let names: Result<CarriedNames, NameServerError>?
 
     /// Opens a parcel.
     ///
@@ -21,9 +24,12 @@ struct Inheritance: ~Copyable, Sendable {
         }.get()
     }
 
-    private init(label: HandOverLabel, state: consuming ProxyState) {
+    private init(
+        label: HandOverLabel, state: consuming ProxyState, names: Result<CarriedNames, NameServerError>?
+    ) {
         self.label = label
         self.state = state
+        self.names = names
     }
 
     consuming func takeState() -> ProxyState { self.state }
@@ -32,12 +38,20 @@ struct Inheritance: ~Copyable, Sendable {
     private struct Opened: ~Copyable {
         private var label: HandOverLabel?
         private var state: ProxyState?
+        private var names: Result<CarriedNames, NameServerError>?
         private var failure = ""
 
         init(label: [UInt8], bytes: UnsafeRawBufferPointer, descriptors: [CInt], node: String, instance: String) {
-            // Owns the descriptors from here on.
-            let state = ProxyState(bytes: bytes, descriptors: descriptors)
-            guard let label = HandOverLabel.decode(label) else {
+            let label = HandOverLabel.decode(label)
+            let count = max(0, min(label?.names?.count ?? 0, descriptors.count))
+            // Own the descriptors from here on.
+            let state = ProxyState(bytes: bytes, descriptors: descriptors.dropLast(count))
+            if let names = label?.names {
+                self.names = Result { () throws(NameServerError) in
+                    try CarriedNames(manifest: names.manifest, descriptors: descriptors.suffix(count))
+                }
+            }
+            guard let label else {
                 self.failure = "its label cannot be read"
                 return
             }
@@ -58,7 +72,7 @@ struct Inheritance: ~Copyable, Sendable {
 
         consuming func get() throws(ParcelError) -> Inheritance {
             guard let label = self.label, let state = self.state.take() else { throw ParcelError(self.failure) }
-            return Inheritance(label: label, state: state)
+            return Inheritance(label: label, state: state, names: self.names)
         }
     }
 }

@@ -7,6 +7,8 @@ names.py ask HOW SERVER[,SERVER] NAME [TYPE]   prints one line of JSON
        each       one unconnected socket asks all servers, and wants one answer from each
        many       as `each`, with one sendmmsg(2)
        tcp        over TCP, with two queries before the first answer
+names.py steady SERVER NAME OTHER RATE         asks for a name of the mesh and another, so often a second and in each of
+                                               several ways, until its input ends; prints what has come of it so far
 names.py hostile SERVER COUNT                  sends nonsense, then prints whether a question is answered
 """
 
@@ -17,6 +19,8 @@ import random
 import socket
 import struct
 import sys
+import threading
+import time
 
 TYPES = {"A": 1, "AAAA": 28, "TXT": 16, "HTTPS": 65, "SRV": 33, "ANY": 255}
 
@@ -63,7 +67,7 @@ def family(server):
 
 def udp(kind):
     one = socket.socket(kind, socket.SOCK_DGRAM)
-    one.settimeout(3)
+    one.settimeout(5)
     return one
 
 
@@ -196,4 +200,89 @@ def hostile(server, count):
     sys.exit("no answer")
 
 
-{"ask": ask, "hostile": hostile}[sys.argv[1]](*sys.argv[2:])
+class Kept:
+    """One connection for many queries, and another when it was closed."""
+
+    def __init__(self):
+        self.socket = None
+
+    def ask(self, server, name):
+        if self.socket is None:
+            self.socket = socket.create_connection((server, 53), 5)
+        try:
+            _, message = query(name)
+            self.socket.sendall(struct.pack("!H", len(message)) + message)
+            data = b""
+            while len(data) < 2 or len(data) < 2 + struct.unpack_from("!H", data)[0]:
+                more = self.socket.recv(65536)
+                if not more:
+                    raise ConnectionResetError("closed")
+                data += more
+            return read(data[2:])
+        except OSError:
+            self.socket.close()
+            self.socket = None
+            raise
+
+
+class Steady:
+    """As the C library asks: twice, and longer than a daemon takes to start again."""
+
+    ATTEMPTS = 2
+
+    def __init__(self, server, name, other):
+        kept = Kept()
+        self.ways = {
+            "udp": lambda: connected([server], name, "A"),
+            "tcp": lambda: read(tcp(server, [query(name)[1]])[0][0]),
+            "kept": lambda: kept.ask(server, name),
+            "other": lambda: connected([server], other, "A"),
+        }
+        self.lock = threading.Lock()
+        self.result = {way: {"asked": 0, "failed": [], "again": 0, "slowest": 0} for way in self.ways}
+        self.ended = threading.Event()
+
+    def once(self, way):
+        begin, problems = time.monotonic(), []
+        while len(problems) < self.ATTEMPTS:
+            try:
+                answer = self.ways[way]()
+                if answer["code"] == 0 and answer["answers"] and answer.get("ok", True):
+                    break
+                # Whoever is told that there is no such name does not ask again.
+                problems += [f"code {answer['code']} {answer['answers']}"] * self.ATTEMPTS
+            except (OSError, SystemExit) as error:
+                problems.append(str(error) or type(error).__name__)
+        with self.lock:
+            result = self.result[way]
+            result["asked"] += 1
+            result["again"] += bool(problems)
+            result["slowest"] = max(result["slowest"], round(time.monotonic() - begin, 3))
+            if len(problems) >= self.ATTEMPTS:
+                result["failed"] = [*result["failed"], "; ".join(problems)][:20]
+
+    def run(self, way, interval):
+        while not self.ended.is_set():
+            begin = time.monotonic()
+            self.once(way)
+            self.ended.wait(max(0, begin + interval - time.monotonic()))
+
+    def show(self):
+        with self.lock:
+            print(json.dumps(self.result), flush=True)
+
+
+def steady(server, name, other, rate):
+    asking = Steady(server, name, other)
+    threads = [threading.Thread(target=asking.run, args=(way, 1 / float(rate))) for way in asking.ways]
+    for thread in threads:
+        thread.start()
+    threading.Thread(target=lambda: (sys.stdin.read(), asking.ended.set()), daemon=True).start()
+    while not asking.ended.wait(0.2):
+        asking.show()
+    for thread in threads:
+        thread.join()
+    asking.show()
+
+
+{"ask": ask, "steady": steady, "hostile": hostile}[sys.argv[1]](*sys.argv[2:])
