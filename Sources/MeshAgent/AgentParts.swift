@@ -160,6 +160,12 @@ struct AgentParts: Sendable {
                 }, registered: { news.registrations.yield($0) }))
         let keeper = start.keeper(freshness: freshness, logger: logger.component("state")) { control.held }
         keeping.keeper = keeper
+        // Connections wait for it: no service has to get its turn first.
+        if let held = start.view.discovery, held.isConsistent {
+            let state = held.state
+            freshness.setMeshLimit(state.settings?.maxStaleness.map { .seconds($0) })
+            news.states.yield(state)
+        }
         let alarms = CertificateAlarms(events: events, logger: logger.component("certificates"))
         let certificates = CertificateManager(
             signer: control, bundle: { control.credentials.bundle },
@@ -220,6 +226,7 @@ struct AgentParts: Sendable {
             let identities = Self.identities(of: entries, trustDomain: trustDomain)
             if !entries.isEmpty { start.trace.reached("\(entries.count) workloads enrolled") }
             await certificates.adopt(Set(identities.values))
+            await views.begin(certificates: certificates.certificates)
             await path.update(workloads: entries.compactMap { $0.directEnd })
             await views.update(local: identities)
             let ports = await sockets.ports

@@ -48,8 +48,16 @@ package actor ViewBuilder {
         self.schedule()
     }
 
+    /// What the last run has kept, until there is word of who has certificates.
+    package func begin(certificates: [SPIFFEID: SVID]) {
+        if self.certificates.isEmpty, !certificates.isEmpty { self.update(certificates: certificates) }
+    }
+
     package func update(local: [WorkloadID: SPIFFEID]) {
+        let isFirst = self.local.isEmpty && !local.isEmpty && !self.certificates.isEmpty
         self.local = local
+        // Connections of a last run's workloads wait for their certificates.
+        if isFirst, self.state != nil { return self.rebuild() }
         self.schedule()
     }
 
