@@ -16,7 +16,7 @@ import Testing
 
     @Test(arguments: try await VirtualMachine.kernels())
     func `eBPF programs and what they do to sockets`(_ kernel: String) async throws {
-        let machine = try await VirtualMachine.runTests(["^KernelTests\\."], kernel: kernel, seconds: 1500)
+        let machine = try await VirtualMachine.runTests(["^KernelTests\\."], kernel: kernel, seconds: 2400)
         // Tools/test shows these lines.
         for line in machine.output where line.hasPrefix("verifier: ") { print(line) }
         machine.expectTests(atLeast: 40)
@@ -24,7 +24,7 @@ import Testing
 
     @Test(arguments: try await VirtualMachine.kernels())
     func `a mesh of two nodes`(_ kernel: String) async throws {
-        let machine = try await VirtualMachine.runTests(Self.lab, kernel: kernel, seconds: 1500)
+        let machine = try await VirtualMachine.runTests(Self.lab, kernel: kernel, seconds: 2400)
         machine.expectTests(atLeast: 20)
     }
 }
