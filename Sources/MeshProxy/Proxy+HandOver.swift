@@ -15,8 +15,11 @@ extension Proxy {
     ///   - settle: TLS handshakes of peers that were answered may end first, while relays go on and new connections wait
     ///     in the listeners' queues; but not longer than this without one of them ending.
     ///   - version: the format that the reader understands; nil: the newest.
+    ///   - whenSettled: done before relays stop; it may take a moment.
     /// - Throws: when that format cannot be written, or the proxy does not run; it then goes on as before.
-    package func freeze(settle: Duration = .seconds(1), version: Int? = nil) throws(ProxyError) -> ProxyState {
+    package func freeze(
+        settle: Duration = .seconds(1), version: Int? = nil, whenSettled: () -> Void = {}
+    ) throws(ProxyError) -> ProxyState {
         if let version, !HandOverFormat.versions.contains(version) {
             throw ProxyError(
                 "version \(version) of the hand-over format is not known here, only \(HandOverFormat.versions)")
@@ -32,6 +35,7 @@ extension Proxy {
         for loop in state.loops { loop.submit { $0.beginFreeze() } }
         state.workers?.returnNew()
         Self.settle(state.loops, patience: settle)
+        whenSettled()
         for loop in state.loops { loop.submit { $0.halt() } }
         for loop in state.loops { loop.join() }
         state.workers?.stop()

@@ -145,9 +145,9 @@ struct Departure: Sendable {
     private func freeze(format: Int) async -> Frozen? {
         do {
             return try await onThread {
-                // Queries can wait longer than connections.
-                let names = self.names?.server.freeze()
-                let state = try self.proxy.freeze(version: format)
+                var names: CarriedNames?
+                // Names are answered until then, and relays do not wait for the last answers.
+                let state = try self.proxy.freeze(version: format) { names = self.names?.server.freeze() }
                 // Relays go on until the very end of freezing.
                 return Frozen(state, names, at: Clock.sinceBoot)
             }
