@@ -111,11 +111,12 @@ def tell_name(connection, name):
 
 
 def witness(connection, name):
-    """Prints how the client ended."""
+    """Sends back what it got, and prints how the client ended."""
     tag = b""
     try:
         while data := connection.recv(65536):
             tag += data
+            connection.sendall(data)
         print("ended eof", tag.decode(), flush=True)
     except ConnectionResetError:
         print("ended reset", tag.decode(), flush=True)
@@ -223,7 +224,9 @@ def send_reset(host, port, text):
     connection = connect(host, port)
     connection.sendall(text.encode())
     # The text must be there before the reset, which overtakes and discards.
-    time.sleep(0.5)
+    left = len(text)
+    while left > 0:
+        left -= len(connection.recv(left)) or sys.exit("the server ended first")
     abort(connection)
 
 
