@@ -34,6 +34,8 @@ struct Inventory: AdminBackend {
     let nameService: NameService?
 
     func status() async -> NodeStatus {
+        // Before the problem is looked for: who reads that the canary has raised the alarm, reads why here too.
+        let canary = self.reloader.configuration.canaryInterval > 0 ? self.canary.status : nil
         let snapshot = await self.views.snapshot
         let connection = self.control.status
         let problem = await self.problem()
@@ -54,7 +56,7 @@ struct Inventory: AdminBackend {
             maps: self.steering.mapStatus().map {
                 NodeStatus.Map(name: $0.name, entries: $0.entries, capacity: Int($0.capacity))
             },
-            canary: self.reloader.configuration.canaryInterval > 0 ? self.canary.status : nil,
+            canary: canary,
             refusals: steering.filter { Reason.refusals.contains($0.key) && $0.value > 0 },
             waiting: await self.registry.allWaiting.count, enrolmentProblems: await self.registry.fileProblems,
             alarms: self.health.problems, handOver: self.handOver.status,
