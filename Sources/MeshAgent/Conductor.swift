@@ -93,7 +93,7 @@ struct Conductor: ServiceLifecycle.Service {
         self.certificates.prune(keeping: Set(known.compactMap { $0.identity(in: self.trustDomain) }))
         let accepted = all.filter { refused[$0.id] == nil }
         self.certificates.setIdentities(Set(accepted.compactMap { $0.identity(in: self.trustDomain) }))
-        self.certificates.retryMissing()
+        self.certificates.retryFailed()
     }
 
     private func look() async {

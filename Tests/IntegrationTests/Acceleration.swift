@@ -19,7 +19,7 @@ struct Acceleration {
 
     private func open(_ port: String) throws {
         _ = try eventually("an accelerated connection") {
-            try self.talk(port, "reset", "1").1.wire
+            try self.talk(port, "touch", "1").1.wire
         } until: {
             $0 == "direct"
         }

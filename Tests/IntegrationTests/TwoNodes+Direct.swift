@@ -15,8 +15,7 @@ extension TwoNodes {
         private func open(_ port: String, at address: String = Server.near.address) throws {
             _ = try eventually("the direct path to \(address):\(port)") {
                 let mark = try self.lab.accessLogMark("n1")
-                // Something that every behaviour bears.
-                _ = try self.lab.peer("alice", "reset", address, port, "1")
+                _ = try self.lab.peer("alice", "touch", address, port, "1")
                 return try self.next(since: mark).wire
             } until: {
                 $0 == "direct"

@@ -154,7 +154,7 @@ struct ControlPlaneLoopbackTests {
             let manager = CertificateManager(
                 signer: client, bundle: { client.credentials.bundle }, logger: Logger(label: "test")
             ) { _ in }
-            retry.withLock { $0 = { manager.retryMissing() } }
+            retry.withLock { $0 = { manager.retryFailed() } }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await client.run() }
                 group.addTask { try await manager.run() }

@@ -31,7 +31,7 @@ private final class Schedule {
     private var machine = CertificateSchedule()
 
     func want(_ identities: Set<SPIFFEID>, now: Date) { self.machine.want(identities, now: now) }
-    func retryMissing(now: Date) { self.machine.retryMissing(now: now) }
+    func retryFailed(now: Date) { self.machine.retryFailed(now: now) { _ in 3 } }
     func plan(now: Date) -> CertificateSchedule.Plan { self.machine.plan(now: now) }
     func issued(_ svid: SVID, now: Date) { self.machine.issued(svid, now: now, jitter: 0) }
     func failed(_ identity: SPIFFEID, now: Date) { self.machine.failed(identity, "why", now: now, jitter: 0) }
@@ -115,12 +115,32 @@ struct ControlPlaneScheduleTests {
         let (missing, held) = (try SPIFFEID.account("missing"), try SPIFFEID.account("held"))
         self.schedule.want([missing, held], now: self.at(0))
         _ = self.schedule.plan(now: self.at(0))
-        self.schedule.retryMissing(now: self.at(0))
+        self.schedule.retryFailed(now: self.at(0))
         #expect(self.schedule.plan(now: self.at(0)).start == [])
         self.schedule.failed(missing, now: self.at(0))
         self.schedule.issued(try await self.authority.svid(held, now: self.at(0)), now: self.at(0))
-        self.schedule.retryMissing(now: self.at(0.1))
+        self.schedule.retryFailed(now: self.at(0.1))
         #expect(self.schedule.plan(now: self.at(0.1)).start == [missing])
+    }
+
+    @Test func `what failed while the control plane was away is tried again when it is back`() async throws {
+        let (over, usable, renewed) = (
+            try SPIFFEID.account("over"), try SPIFFEID.account("usable"), try SPIFFEID.account("renewed")
+        )
+        self.schedule.want([over, usable, renewed], now: self.at(0))
+        _ = self.schedule.plan(now: self.at(0))
+        for (id, validity) in [(over, 60.0), (usable, 1000), (renewed, 1000)] {
+            let svid = try await self.authority.svid(id, validity: validity, now: self.at(0))
+            self.schedule.issued(svid, now: self.at(0))
+        }
+        // The waiting times are past a minute by then.
+        for _ in 0..<9 {
+            for id in [over, usable] { self.schedule.failed(id, now: self.at(100)) }
+        }
+        self.schedule.retryFailed(now: self.at(100))
+        #expect(self.schedule.plan(now: self.at(100)).start == [over])
+        #expect(self.schedule.plan(now: self.at(102)).start == [])
+        #expect(self.schedule.plan(now: self.at(103)).start == [usable])
     }
 
     @Test func `a very short life does not become a loop of requests`() async throws {
@@ -152,7 +172,7 @@ struct ControlPlaneCertificateManagerTests {
         plane.state.withLock { state in
             state.sign = { csr, identity in try authority.sign(csr, identity, now: clock.now) }
         }
-        manager.retryMissing()
+        manager.retryFailed()
         #expect(await clock.advance { published.withLock { $0.count } == 1 })
         #expect(manager.summaries(node: "n1").map(\.state) == ["valid"])
         // On a busy machine time may run past the end of the first one before the second is there.

@@ -84,9 +84,10 @@ package final class CertificateManager: ServiceLifecycle.Service {
         if isNew { self.alarm.ring() }
     }
 
-    /// The control plane has just accepted workloads: what it declined to sign before may work now.
-    package func retryMissing() {
-        self.schedule.withLock { $0.retryMissing(now: self.clock.now) }
+    /// The control plane has just accepted workloads, for the first time or back from a pause: what it did not sign before
+    /// may work now.
+    package func retryFailed() {
+        self.schedule.withLock { $0.retryFailed(now: self.clock.now) { _ in self.spread() } }
         self.alarm.ring()
     }
 
@@ -145,7 +146,8 @@ package final class CertificateManager: ServiceLifecycle.Service {
         }
     }
 
-    /// Seconds within which a node renews what a rotation supersedes.
+    /// Seconds within which a node renews what it need not renew at once: what a rotation supersedes, or what failed while
+    /// the control plane was away.
     private func spread() -> TimeInterval { 5 * (1 + self.clock.jitter()) / 2 }
 
     private func request(_ identity: SPIFFEID) async {

@@ -46,12 +46,15 @@ package struct CertificateSchedule: Sendable {
         }
     }
 
-    /// What failed while there was no certificate at all is asked for again at once: something it depends on changed.
-    package mutating func retryMissing(now: Date) {
-        for (identity, entry) in self.entries where entry.svid == nil {
-            switch entry.phase {
-            case .due: self.entries[identity]?.phase = .due(at: now)
-            case .requesting: break
+    /// What failed is asked for again, since something it depends on has changed: at once where there is no certificate that
+    /// could be used, otherwise within `spread` seconds.
+    package mutating func retryFailed(now: Date, spread: (SPIFFEID) -> TimeInterval) {
+        for (identity, entry) in self.entries {
+            guard case .due(let at) = entry.phase else { continue }
+            if entry.svid.map({ !$0.isUsable(at: now) }) ?? true {
+                self.entries[identity]?.phase = .due(at: now)
+            } else if entry.lastError != nil {
+                self.entries[identity]?.phase = .due(at: min(at, now.addingTimeInterval(spread(identity))))
             }
         }
     }

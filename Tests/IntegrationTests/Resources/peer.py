@@ -9,7 +9,8 @@
     peer.py end HOST PORT [TEXT]            print how it ends: refused reset eof timeout, and what was read before
     peer.py upload HOST PORT BYTES          to `collect`: print the SHA-256 of both ends
     peer.py download HOST PORT BYTES        from `source`: print the SHA-256 of both ends
-    peer.py reset HOST PORT TEXT            send TEXT, then RST
+    peer.py reset HOST PORT TEXT            to `witness`: send TEXT, read it back, then RST
+    peer.py touch HOST PORT TEXT            send TEXT, then RST
     peer.py flood HOST PORT SECONDS         write without being read; print the bytes taken
     peer.py many HOST PORT COUNT PARALLEL   short conversations; print how many went right and wrong
     peer.py steady HOST PORT SECONDS        one conversation, a message each 10 ms; print the answers and the longest wait
@@ -230,6 +231,14 @@ def send_reset(host, port, text):
     abort(connection)
 
 
+def touch(host, port, text):
+    """What every behaviour of a server bears."""
+    connection = connect(host, port)
+    connection.sendall(text.encode())
+    time.sleep(0.3)
+    abort(connection)
+
+
 def flood(host, port, seconds):
     taken, deadline = 0, time.monotonic() + float(seconds)
     with connect(host, port) as connection:
@@ -334,7 +343,7 @@ def knock(text, *hosts):
 if __name__ == "__main__":
     commands = {
         "serve": serve, "talk": talk, "where": where, "names": names, "end": end, "upload": upload, "download": download,
-        "reset": send_reset, "flood": flood, "many": many, "steady": steady, "hold": hold, "knock": knock,
+        "reset": send_reset, "touch": touch, "flood": flood, "many": many, "steady": steady, "hold": hold, "knock": knock,
     }
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
