@@ -18,14 +18,19 @@ struct VirtualMachine {
 
     /// Runs tests of this package, in a machine that has all of it.
     ///
-    /// - Parameter filters: regular expressions on the tests' names.
-    static func runTests(_ filters: [String], kernel: String, seconds: Int) async throws -> VirtualMachine {
+    /// - Parameters:
+    ///   - filters: regular expressions on the tests' names.
+    ///   - skipped: the same, on those that do not run.
+    static func runTests(
+        _ filters: [String], except skipped: [String] = [], kernel: String, seconds: Int
+    ) async throws -> VirtualMachine {
         // Patience: it is emulated, and beside whatever else this machine does.
         let options = "--project --memory 2048 --env NO_COLOR=1 --env NODEMESH_PATIENCE=4 --kernel \(kernel)"
         let bundle = ".build/debug/nodemeshPackageTests.xctest --testing-library swift-testing --no-parallel"
         return try await Self.tool(
             "run \(options) --timeout \(seconds) -- \(bundle)".split(separator: " ").map(String.init)
-                + filters.flatMap { ["--filter", $0] })
+                + filters.flatMap { ["--filter", $0] }
+                + skipped.flatMap { ["--skip", $0] })
     }
 
     /// The kernels that `Tools/vm` knows, by series.

@@ -24,8 +24,7 @@ enum Traps {
             if let send { try Linux.setBufferSizes(left.fd, send: send, receive: nil) }
             _ = try Linux.connect(left.fd, to: Linux.localEndpoint(listener.raw))
             try left.wait(POLLOUT)
-            guard case .done(let accepted) = try Linux.accept(listener.raw) else { throw Wrong("accept") }
-            let right = Wire(owning: accepted.raw)
+            let right = try Wire.accept(from: listener.raw)
             try Linux.setNoDelay(left.fd)
             try Linux.prepareTLS(left.fd)
             try Self.install(left.fd, .sending)
@@ -156,8 +155,7 @@ enum Traps {
             let left = Wire(owning: try Linux.tcpSocket().release())
             _ = try Linux.connect(left.fd, to: Linux.localEndpoint(listener.raw))
             try left.wait(POLLOUT)
-            guard case .done(let accepted) = try Linux.accept(listener.raw) else { throw Wrong("accept") }
-            let right = Wire(owning: accepted.raw)
+            let right = try Wire.accept(from: listener.raw)
             if isEarly { try Linux.prepareTLS(right.fd) }
             left.finish()
             try right.wait(POLLIN)

@@ -36,6 +36,15 @@ final class Wire: Sendable {
         if poll(&entry, 1, 20_000) <= 0 { throw Wrong("nothing happens for 20 seconds") }
     }
 
+    /// The next connection of a listener. A connect that has returned need not be in its queue yet.
+    static func accept(from listener: CInt) throws -> Wire {
+        var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+        guard poll(&entry, 1, 20_000) > 0, case .done(let accepted) = try Linux.accept(listener) else {
+            throw Wrong("nobody connects")
+        }
+        return Wire(owning: accepted.raw)
+    }
+
     /// Up to `count` bytes; none at the end of the stream.
     func read(_ count: Int = 1 << 17) throws -> [UInt8] {
         var got = 0
