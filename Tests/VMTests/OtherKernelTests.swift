@@ -6,12 +6,12 @@ import Testing
     /// Whole meshes: what steering, streams, policy and tunnels promise, and what is left when a daemon is killed. Not the
     /// bulk of them, which takes an emulated processor too long.
     static let lab = [
-        "IntegrationTests.TwoNodes/Streams/(addresses|service|outside|unknownDestination|refusedPort|itself)",
-        "IntegrationTests.TwoNodes/Streams/(client|server)(HalfClose|Reset|First)",
+        "IntegrationTests.TwoNodes/Streams/(addresses|service|unknownDestination|itself)",
+        "IntegrationTests.TwoNodes/Streams/(client|server)(HalfClose|Reset)",
         "IntegrationTests.TwoNodes/Policy/(denyWins|strict)\\(",
-        "IntegrationTests.TwoNodes/Programs/(curl|sameNode|keepAlive)",
-        "IntegrationTests.TwoNodes/Telemetry/(wire|accessLog)",
-        "IntegrationTests.Lifecycle/(clientDaemonKilled|serverDaemonKilled)",
+        "IntegrationTests.TwoNodes/Programs/curl",
+        "IntegrationTests.TwoNodes/Telemetry/accessLog",
+        "IntegrationTests.Lifecycle/clientDaemonKilled",
     ]
 
     /// What is left out are rules and bookkeeping of our own, which go the same way under every kernel: each test loads and
@@ -30,6 +30,6 @@ import Testing
     @Test(arguments: try await VirtualMachine.kernels())
     func `a mesh of two nodes`(_ kernel: String) async throws {
         let machine = try await VirtualMachine.runTests(Self.lab, kernel: kernel, seconds: 2400)
-        machine.expectTests(atLeast: 20)
+        machine.expectTests(atLeast: 12)
     }
 }
