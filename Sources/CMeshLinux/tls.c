@@ -87,7 +87,7 @@ int nm_tls_install(int fd, int receiving, uint16_t suite, const uint8_t *key, co
 	return result;
 }
 
-int nm_tls_sent_sequence(int fd, uint16_t suite, uint64_t *sequence)
+int nm_tls_sequence(int fd, int receiving, uint16_t suite, uint64_t *sequence)
 {
 	union suite_info info = { 0 };
 	unsigned char *number;
@@ -96,7 +96,7 @@ int nm_tls_sent_sequence(int fd, uint16_t suite, uint64_t *sequence)
 
 	if (size == 0)
 		return -1;
-	result = getsockopt(fd, SOL_TLS, TLS_TX, &info, &size);
+	result = getsockopt(fd, SOL_TLS, receiving ? TLS_RX : TLS_TX, &info, &size);
 	*sequence = 0;
 	for (int index = 0; index < 8; index++)
 		*sequence = *sequence << 8 | number[index];

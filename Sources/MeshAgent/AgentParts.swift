@@ -206,6 +206,7 @@ struct AgentParts: Sendable {
         let watch = try CgroupWatch()
         let crashKeeper = CrashKeeper(
             configuration, proxy: proxy, names: nameService, supervision: supervision, logger: logger)
+        crashKeeper.watch(telemetry.registry)
         nameService?.onChange { crashKeeper.listenersChanged() }
         let plane = KernelPlane(
             proxy: proxy, steering: steering, ports: sockets, names: nameService,

@@ -29,10 +29,14 @@ extension Linux {
         }
     }
 
-    /// The number of the next record that the kernel will seal.
-    package static func sentTLSSequence(_ fd: CInt, suite: UInt16) throws(SystemError) -> UInt64 {
+    /// The number of the next record that the kernel will seal, or open.
+    package static func sequenceOfTLS(
+        _ fd: CInt, _ direction: TLSDirection, suite: UInt16
+    ) throws(SystemError) -> UInt64 {
         var sequence: UInt64 = 0
-        _ = try systemCall("getsockopt(TLS_TX)") { nm_tls_sent_sequence(fd, suite, &sequence) }
+        _ = try systemCall(direction == .sending ? "getsockopt(TLS_TX)" : "getsockopt(TLS_RX)") {
+            nm_tls_sequence(fd, direction == .receiving ? 1 : 0, suite, &sequence)
+        }
         return sequence
     }
 
@@ -57,17 +61,5 @@ extension Linux {
         // In this order: what is acknowledged between the two calls is counted in neither.
         _ = try systemCall("getsockopt(TCP_INFO)") { nm_tcp_acknowledged(fd, &acknowledged) }
         return acknowledged + UInt64(try systemCall("ioctl(SIOCOUTQ)") { nm_tcp_unacknowledged(fd) })
-    }
-
-    /// As ``bytesInTCP(_:)`` and exact, for a socket to which nobody writes.
-    package static func exactBytesInTCP(_ fd: CInt) throws(SystemError) -> UInt64 {
-        var last = try Self.bytesInTCP(fd)
-        // Reads differ only while acknowledgements come in, and a bounded number of those can.
-        for _ in 0..<1000 {
-            let next = try Self.bytesInTCP(fd)
-            if next == last { return last }
-            last = max(last, next)
-        }
-        throw SystemError(call: "getsockopt(TCP_INFO)", errno: EAGAIN)
     }
 }

@@ -38,6 +38,7 @@ extension CarriedConnection {
         for flag in [self.isQuiet, self.isHalfClosed] { writer.put(flag) }
         writer.put(self.quietFor)
         writer.put(self.deadlineLeft)
+        writer.put(optional: self.kernel?.receipts) { $1.write(to: &$0) }
         self.session = nil
     }
 
@@ -76,6 +77,10 @@ extension CarriedConnection {
         self.isHalfClosed = try reader.bool()
         self.quietFor = try reader.count()
         self.deadlineLeft = try reader.count()
+        if !reader.isAtEnd {
+            let receipts = try reader.optional { reader throws(StateError) in try WireAccount(from: &reader) }
+            self.kernel?.receipts = receipts
+        }
         try self.check()
     }
 

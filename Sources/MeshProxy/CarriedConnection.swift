@@ -48,6 +48,8 @@ final class CarriedConnection: @unchecked Sendable {
     /// Telemetry does not see it: a tunnel without a connection.
     var isQuiet = false
     var isHalfClosed = false
+    /// Of a relay that is kept in case the process dies; nil: the process gave it away itself.
+    var balance: RelayBalance?
     /// Nanoseconds since bytes moved last, and until its present deadline.
     var quietFor: UInt64 = 0
     var deadlineLeft: UInt64 = 0

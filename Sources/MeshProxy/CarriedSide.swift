@@ -21,11 +21,17 @@ struct CarriedSide {
         var read: CInt
         var write: CInt
         var count: Int32
+
+        func close() {
+            Linux.close(self.read)
+            if self.write >= 0 { Linux.close(self.write) }
+        }
     }
 
     /// What of the flags another data plane needs; the rest it learns anew.
     static let lasting: Side.Flags = [
         .hangUp, .failed, .tunnel, .ended, .flushed, .closeSealed, .closeReceived, .bulk, .broken, .exactReads, .urgent,
+        .kept,
     ]
 
     /// More than any block holds.
@@ -35,9 +41,7 @@ struct CarriedSide {
     mutating func close() {
         if self.descriptor >= 0 { Linux.close(self.descriptor) }
         self.descriptor = -1
-        guard let pipe = self.pipe.take() else { return }
-        Linux.close(pipe.read)
-        if pipe.write >= 0 { Linux.close(pipe.write) }
+        self.pipe.take()?.close()
     }
 }
 

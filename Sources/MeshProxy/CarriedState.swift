@@ -11,6 +11,9 @@ struct CarriedState: Sendable {
     var namespaces: [CarriedNamespace] = []
     var connections: [CarriedConnection] = []
     var ejections: [CarriedEjection] = []
+    /// Of a process that may have died since: established relays, and the pipes of its loops.
+    var kept: [CarriedConnection] = []
+    var keptPipes: [KeptPipes] = []
 
     var listenerCount: Int { self.tunnels.count + self.namespaces.reduce(0) { $0 + $1.listeners.joined().count } }
 }
@@ -35,6 +38,16 @@ extension CarriedState {
         for connection in self.connections {
             writer.record(HandOverFormat.Kind.connection) { connection.write(to: &$0, &descriptors) }
         }
+        for pipes in self.keptPipes {
+            writer.record(HandOverFormat.Kind.keptPipes) { pipes.write(to: &$0, &descriptors) }
+        }
+        for relay in self.kept {
+            guard let balance = relay.balance else { continue }
+            writer.record(HandOverFormat.Kind.keptRelay) { writer in
+                balance.write(to: &writer)
+                relay.write(to: &writer, &descriptors)
+            }
+        }
         writer.record(HandOverFormat.Kind.end) { _ in }
         return ProxyState(writer.finish(), descriptors, summary: summary)
     }
@@ -50,6 +63,7 @@ extension CarriedState {
                 summary.close("the hand-over cannot be read: \(error)")
             }
         }
+        self.findKept(&summary)
     }
 
     private mutating func read(
@@ -96,6 +110,15 @@ extension CarriedState {
             case .waiting, .pooled: if connection.isQuiet { summary.tunnels += 1 } else { summary.restarted += 1 }
             case .asking, .relaying: summary.carried += 1
             }
+        case HandOverFormat.Kind.keptPipes: self.keptPipes.append(try KeptPipes(from: &content, &descriptors))
+        case HandOverFormat.Kind.keptRelay:
+            let balance = try RelayBalance(from: &content)
+            let relay = try CarriedConnection(from: &content, &descriptors)
+            guard relay.stage == .relaying, relay.session == nil else {
+                throw StateError("a relay that cannot be kept")
+            }
+            relay.balance = balance
+            self.kept.append(relay)
         default: break
         }
     }

@@ -31,6 +31,11 @@ final class Connection {
     /// What it holds of limits and counts.
     var traffic = ConnectionTraffic()
 
+    /// What was between its sockets when it was first kept for the case that this process dies; nil: it is not.
+    var balance: RelayBalance?
+    /// How often that could not be found out.
+    var keepAttempts: UInt8 = 0
+
     /// What another data plane knew of it and waits here for its workload, its certificate or the first view.
     var adopted: CarriedConnection?
 

@@ -17,6 +17,9 @@ package enum HandOverFormat {
         static let namespace: UInt8 = 3
         static let connection: UInt8 = 4
         static let endpoint: UInt8 = 5
+        /// For the case that the process dies: a loop's pipes, and a relay behind its balance.
+        static let keptPipes: UInt8 = 6
+        static let keptRelay: UInt8 = 7
         /// The last one.
         static let end: UInt8 = 255
     }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+import MeshLinux
 import MeshTunnel
 
 /// What a loop keeps of a tunnel whose records the kernel seals and opens. The keys are the kernel's alone.
 final class KernelTunnel {
     let suite: CipherSuite
     var account: WireAccount
+    /// As `account`, for what the kernel opened and was taken from it; nil: not known from the beginning.
+    var receipts: WireAccount?
     var reader = KernelRecordReader()
     var budget = KeyBudget()
     var room = PipeRoom(slots: 0)
@@ -15,9 +18,10 @@ final class KernelTunnel {
     /// Nanoseconds until the next look whether all is in TCP; grows, since a peer that does not read may take hours.
     private var pollInterval: UInt64 = 5_000_000
 
-    init(suite: CipherSuite, account: WireAccount) {
+    init(suite: CipherSuite, account: WireAccount, receipts: WireAccount? = nil) {
         self.suite = suite
         self.account = account
+        self.receipts = receipts
     }
 
     // MARK: - Handing over
@@ -40,6 +44,28 @@ final class KernelTunnel {
         self.room = PipeRoom(slots: 0, used: Int(try reader.integer(UInt32.self)))
         self.isCopying = try reader.bool()
         self.isCloseSent = try reader.bool()
+    }
+
+    // MARK: - After a crash
+
+    /// What the kernel says of a socket: the numbers of its next records, and what passed TCP.
+    struct Records {
+        var sent: UInt64
+        var received: UInt64
+        var counts: Linux.StreamCounts
+    }
+
+    /// Goes on where the kernel is, from an older state. The pipe, if there is one, counts as full until it is empty.
+    func resume(_ records: Records, isCloseSent: Bool) {
+        self.account.resume(at: WireAccount.content(ofBytes: records.counts.written, records: records.sent))
+        self.receipts?.resume(at: WireAccount.content(ofBytes: records.counts.read, records: records.received))
+        self.budget = KeyBudget()
+        self.budget.charge(
+            content: Int(clamping: self.account.content),
+            records: Int(clamping: records.sent &- self.account.firstSequence))
+        self.room = PipeRoom(slots: 0, used: 1 << 20)
+        self.isCloseSent = isCloseSent
+        self.pollInterval = 5_000_000
     }
 
     // MARK: - Waiting
@@ -76,6 +102,18 @@ struct WireAccount: Equatable {
 
     @inline(__always)
     mutating func took(_ count: Int) { self.content &+= UInt64(count) }
+
+    /// Where `content` has brought the stream, comparable with ``content(ofBytes:records:)``.
+    var position: UInt64 {
+        Self.content(ofBytes: self.firstBytes, records: self.firstSequence) &+ self.content
+    }
+
+    /// TCP's bytes less what the records before `records` have besides content. Begins anywhere and wraps.
+    static func content(ofBytes bytes: UInt64, records: UInt64) -> UInt64 {
+        bytes &- records &* UInt64(RecordLayout.overhead)
+    }
+
+    mutating func resume(at position: UInt64) { self.content = position &- (self.position &- self.content) }
 
     /// - Parameters:
     ///   - sequence: the number of the next record now.

@@ -71,7 +71,9 @@ extension LoopCore {
         }
         (carried.sendable, carried.opened, carried.tail) = ([], [], [])
         if let pipe = carried.pipe.take() {
-            let place = self.pipes.adopt(read: pipe.read, write: pipe.write, capacity: Linux.pipeCapacity(pipe.write))
+            let place = self.pipes.adopt(
+                read: pipe.read, write: pipe.write, capacity: Linux.pipeCapacity(pipe.write),
+                for: self.pipeHolder(index))
             side.pointee.pipe = place
             side.pointee.bytesInPipe = pipe.count
             if side.pointee.flags.contains(.tunnel), let kernel = connection.kernel {

@@ -52,7 +52,14 @@ extension LoopCore {
     func closeSide(_ index: UInt32, isOrderly: Bool) {
         let side = self.sides[index]
         if side.pointee.fd >= 0 {
-            if isOrderly { Linux.close(side.pointee.fd) } else { Linux.reset(side.pointee.fd) }
+            if side.pointee.flags.contains(.kept) {
+                Linux.sever(side.pointee.fd, isOrderly: isOrderly)
+                self.keeping.hasLost = true
+            } else if isOrderly {
+                Linux.close(side.pointee.fd)
+            } else {
+                Linux.reset(side.pointee.fd)
+            }
         }
         side.pointee.fd = -1
         side.pointee.generation &+= 1

@@ -34,7 +34,7 @@ extension LoopCore {
         let peer = connection.setup?.peerCapabilities
         session.peerHasFixedKeys = peer?.fixedKeys ?? false
         guard isPrepared, peer != nil, !session.isReusable else { return true }
-        let account: WireAccount
+        let (account, receipts): (WireAccount, WireAccount)
         do throws(SystemError) {
             // What was sealed here must be in TCP, and what was received must be opened, before the kernel goes on.
             guard try self.flush(toward: index), (side.pointee.block?.pointee.tailCount ?? 0) == 0,
@@ -43,8 +43,9 @@ extension LoopCore {
                 self.statistics.kernelRefusals += 1
                 return true
             }
-            account = WireAccount(
-                firstSequence: session.sentSequence, firstBytes: try Linux.exactBytesInTCP(side.pointee.fd))
+            let counts = try Linux.streamCounts(side.pointee.fd)
+            account = WireAccount(firstSequence: session.sentSequence, firstBytes: counts.written)
+            receipts = WireAccount(firstSequence: session.receivedSequence, firstBytes: counts.read)
             try session.install(.receiving, on: side.pointee.fd)
         } catch {
             // Nothing has changed; the session goes on here with the same keys and numbers.
@@ -53,7 +54,7 @@ extension LoopCore {
         }
         do throws(SystemError) {
             try session.install(.sending, on: side.pointee.fd)
-            connection.kernel = KernelTunnel(suite: session.suite, account: account)
+            connection.kernel = KernelTunnel(suite: session.suite, account: account, receipts: receipts)
         } catch {
             // One direction is the kernel's already and cannot be taken back.
             connection.record.detail = "kernel TLS took one direction only: \(error)"

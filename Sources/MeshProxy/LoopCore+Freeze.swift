@@ -34,6 +34,7 @@ extension LoopCore {
         _ summary: inout HandOverSummary, inboundListeners: [UInt64: SocketAddress]
     ) -> [CarriedConnection] {
         self.now = Clock.monotonic
+        self.pipes.ledger.end()
         var (all, carried): ([Connection], [CarriedConnection]) = ([], [])
         self.forEachConnection { all.append($0) }
         // Those that begin anew do so in the order in which they came, or some would never be done when one hand-over
@@ -89,7 +90,7 @@ extension LoopCore {
     private func carry(_ connection: Connection, _ inboundListeners: [UInt64: SocketAddress]) -> CarriedConnection? {
         guard let stage = self.stage(of: connection) else { return nil }
         let carried = CarriedConnection(stage, origin: connection.machine.origin, record: connection.record)
-        let (adopted, setup, traffic) = (connection.adopted, connection.setup, connection.traffic)
+        let (adopted, setup) = (connection.adopted, connection.setup)
         carried.workload = connection.workload?.id ?? adopted?.workload
         carried.isQuiet = connection.isQuiet
         carried.quietFor = self.now - min(self.now, connection.activity)
@@ -125,18 +126,7 @@ extension LoopCore {
             carried.earlyCount = setup?.earlyCount ?? 0
         case .relaying, .pooled: break
         }
-        if stage == .relaying || stage == .asking {
-            carried.countsForWorkload = traffic.usage != nil || adopted?.countsForWorkload == true
-            let isOutbound = connection.machine.origin == .capturedOutbound
-            carried.other =
-                traffic.destinationUsage == nil
-                ? adopted?.other : isOutbound ? connection.record.destinationWorkload : connection.record.source
-            carried.endpoint =
-                traffic.endpoint.map { .init(workload: $0.key.workload, address: $0.key.address) } ?? adopted?.endpoint
-            carried.policyInput = connection.policyInput
-            carried.policyWorkload = connection.policyWorkload
-            carried.isHalfClosed = connection.isHalfClosed
-        }
+        if stage == .relaying || stage == .asking { self.describe(connection, in: carried) }
         if stage != .captured {
             carried.destination =
                 connection.destination.map(CarriedConnection.Destination.init) ?? adopted?.destination
@@ -146,6 +136,21 @@ extension LoopCore {
         carried.server = self.carrySide(connection.server)
         carried.kernel = connection.kernel
         return carried
+    }
+
+    /// What the next data plane has to know of an established connection besides its sockets.
+    func describe(_ connection: Connection, in carried: CarriedConnection) {
+        let (adopted, traffic) = (connection.adopted, connection.traffic)
+        carried.countsForWorkload = traffic.usage != nil || adopted?.countsForWorkload == true
+        let isOutbound = connection.machine.origin == .capturedOutbound
+        carried.other =
+            traffic.destinationUsage == nil
+            ? adopted?.other : isOutbound ? connection.record.destinationWorkload : connection.record.source
+        carried.endpoint =
+            traffic.endpoint.map { .init(workload: $0.key.workload, address: $0.key.address) } ?? adopted?.endpoint
+        carried.policyInput = connection.policyInput
+        carried.policyWorkload = connection.policyWorkload
+        carried.isHalfClosed = connection.isHalfClosed
     }
 
     private func carrySide(_ index: UInt32) -> CarriedSide {

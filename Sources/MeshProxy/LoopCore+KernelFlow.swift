@@ -124,7 +124,7 @@ extension LoopCore {
             }
             // T3: nothing tells when the kernel has passed on the last record, so this is asked again and again.
             let bytes = try Linux.bytesInTCP(fd)
-            let sequence = try Linux.sentTLSSequence(fd, suite: kernel.suite.rawValue)
+            let sequence = try Linux.sequenceOfTLS(fd, .sending, suite: kernel.suite.rawValue)
             guard kernel.account.isComplete(sequence: sequence, bytes: bytes) else {
                 self.setPoll(connection, after: kernel.nextPoll())
                 return
@@ -179,7 +179,7 @@ extension LoopCore {
     private func spliceRecords(_ index: UInt32, _ kernel: KernelTunnel) throws(RelayFailure) -> Int {
         let source = self.sides[index]
         if source.pointee.pipe < 0 {
-            guard let pipe = self.pipes.take() else {
+            guard let pipe = self.pipes.take(for: self.pipeHolder(index)) else {
                 source.pointee.flags.remove(.bulk)
                 return 0
             }
@@ -209,6 +209,7 @@ extension LoopCore {
                 return moved
             case .done(let count):
                 kernel.room.took(count)
+                kernel.receipts?.took(count)
                 kernel.reader.receivedData()
                 source.pointee.bytesInPipe += Int32(truncatingIfNeeded: count)
                 moved += count
@@ -261,6 +262,7 @@ extension LoopCore {
             do throws(TunnelError) { try kernel.reader.receivedNothing() } catch { throw .tunnel(error) }
             return 0
         case .done(let count) where type == RecordLayout.applicationData:
+            kernel.receipts?.took(count)
             if count >= Self.bulk { source.pointee.flags.insert(.bulk) }
             kernel.reader.receivedData()
             block.pointee.start = 0
@@ -268,6 +270,7 @@ extension LoopCore {
             source.pointee.bytes += UInt64(count)
             return count
         case .done(let count):
+            kernel.receipts?.took(count)
             do throws(TunnelError) {
                 let content = UnsafeRawBufferPointer(start: block.pointee.base, count: count)
                 if try kernel.reader.received(type: type, content) == .ended { source.pointee.flags.insert(.ended) }

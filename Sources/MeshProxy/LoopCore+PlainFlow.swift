@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import MeshLinux
+import MeshModel
 
 /// Plain bytes to a plain socket: by copy while they trickle, by splice through a lent pipe when they come in bulk.
 extension LoopCore {
@@ -41,7 +42,7 @@ extension LoopCore {
             return 0
         }
         if source.pointee.pipe < 0 {
-            guard let pipe = self.pipes.take() else {
+            guard let pipe = self.pipes.take(for: self.pipeHolder(index)) else {
                 source.pointee.flags.remove(.bulk)
                 return 0
             }
@@ -68,6 +69,13 @@ extension LoopCore {
             source.pointee.bytesInPipe = Int32(truncatingIfNeeded: count)
             return count
         }
+    }
+
+    /// The flow of what is read from that side, as the ledger of pipes names it.
+    @inline(__always)
+    func pipeHolder(_ index: UInt32) -> UInt64 {
+        guard let connection = self.sides[index].pointee.connection?.takeUnretainedValue() else { return 0 }
+        return PipeLedger.holder(of: connection.record.id, isServer: index & 1 == 1)
     }
 
     /// - Returns: whether the pipe is empty now.

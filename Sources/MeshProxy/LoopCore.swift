@@ -11,7 +11,7 @@ final class LoopCore {
     private static let readyPerTurn = 64
 
     /// Places of connections that are looked at in one turn when all are listed.
-    private static let placesPerLook: UInt32 = 512
+    static let placesPerLook: UInt32 = 512
 
     /// Nanoseconds.
     private static let trimInterval: UInt64 = 2_000_000_000
@@ -77,6 +77,7 @@ final class LoopCore {
     /// Nothing new is begun: the loop is about to be handed over.
     var isFreezing = false
     var adoption = LoopAdoption()
+    var keeping = Keeping()
 
     init(_ settings: LoopSettings) throws(SystemError) {
         let configuration = settings.configuration
@@ -86,7 +87,7 @@ final class LoopCore {
         self.blocks = BlockPool(
             batch: min(16, max(1, configuration.batchSize / RecordLayout.content)),
             lentLimit: configuration.lentBuffersPerLoop, ownerLimit: configuration.lentBuffersPerWorkload)
-        self.pipes = PipePool(
+        self.pipes = try PipePool(
             size: configuration.pipeSize, limit: configuration.lentPipesPerLoop,
             ownerLimit: configuration.lentPipesPerWorkload)
         self.destinations = TunnelDestinations(limit: configuration.tunnelPool.maxDestinations)

@@ -54,17 +54,7 @@ extension Proxy {
         return carried.state(summary)
     }
 
-    /// A state of the listeners alone, without a secret, for who keeps copies of them in case this process dies: what
-    /// waits in their queues is then the next data plane's. Out of date with the next ``attach(_:key:namespace:isShared:)``
-    /// or ``detach(_:)``.
-    package func listenerState() -> ProxyState {
-        let carried = Self.listeners(of: self.state.withLock { $0 })
-        var summary = HandOverSummary()
-        summary.listeners = carried.listenerCount
-        return carried.state(summary)
-    }
-
-    private static func listeners(of state: State) -> CarriedState {
+    static func listeners(of state: State) -> CarriedState {
         var carried = CarriedState()
         carried.tunnels = state.tunnels
         carried.namespaces = state.namespaces.map { inode, open in

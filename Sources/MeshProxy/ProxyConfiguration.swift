@@ -82,6 +82,9 @@ package struct ProxyConfiguration: Sendable {
     package var lentBuffersPerWorkload = 128
     package var lentPipesPerWorkload = 16
 
+    /// How long a connection has relayed before it is worth keeping for the case that this process dies.
+    package var keepAge: Duration = .seconds(1)
+
     /// Further attempts at other endpoints per hundred connections to services, and those that each loop may make in a
     /// second in any case.
     package var retryPercent = 20

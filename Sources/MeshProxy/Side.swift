@@ -37,6 +37,8 @@ struct Side {
         static let exactReads = Self(rawValue: 1 << 13)
         /// The peer has sent TCP urgent data: reads stop in front of it with bytes behind it.
         static let urgent = Self(rawValue: 1 << 14)
+        /// Others may have the socket too, for the case that this process dies: closing it here does not end it.
+        static let kept = Self(rawValue: 1 << 15)
     }
 
     var fd: CInt = -1

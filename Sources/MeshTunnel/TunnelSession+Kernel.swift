@@ -5,6 +5,9 @@ extension TunnelSession {
     /// The number of the next record to be sealed.
     package var sentSequence: UInt64 { self.sending.sequence }
 
+    /// The number of the next record to be opened.
+    package var receivedSequence: UInt64 { self.receiving.sequence }
+
     /// Hands one direction to the kernel, from its next record on. Afterwards nothing may be sealed, or opened, here.
     ///
     /// Only at the boundary of two records: all that was sealed is in the socket, nothing that was read is unopened.

@@ -165,14 +165,14 @@ import Testing
     }
 
     @Test func `a pipe with bytes in it never reaches another connection`() throws {
-        var pool = PipePool(size: 65536, limit: 1)
-        let first = pool.take()
+        var pool = try PipePool(size: 65536, limit: 1)
+        let first = pool.take(for: 1)
         let pipe = try #require(first)
-        let none = pool.take()
+        let none = pool.take(for: 1)
         #expect(none == nil)
         let dirty = pool[pipe]
         pool.give(pipe, isEmpty: false)
-        let second = pool.take()
+        let second = pool.take(for: 1)
         let again = try #require(second)
         let (clean, lent) = (pool[again], pool.lent)
         #expect(clean.read >= 0 && dirty.read >= 0 && lent == 1)

@@ -234,7 +234,7 @@ final class TestNode: Sendable {
     ///
     /// - Parameters:
     ///   - workloads: those that are enrolled again.
-    ///   - isCrash: nothing but the listeners outlives the old one.
+    ///   - isCrash: the old one ends without a word, and only what was kept for that case outlives it.
     ///   - change: the new data plane's configuration.
     ///   - between: runs while there is no data plane.
     @discardableResult
@@ -244,18 +244,20 @@ final class TestNode: Sendable {
         between: @escaping @Sendable () throws -> Void = {}
     ) async throws -> HandOver {
         self.journal.adopted.withLock { $0 = [] }
+        let kept = isCrash ? await self.proxy.keptState(limit: 1000).state : nil
         var handOver = try await onThread { [self] in
             var handOver = HandOver()
-            let state = isCrash ? self.proxy.listenerState() : try self.proxy.freeze(settle: settle)
-            if isCrash { self.proxy.stop() }
-            handOver.given = state.summary
-            handOver.byteCount = state.byteCount
+            let whole = isCrash ? nil : KeptState(try self.proxy.freeze(settle: settle))
+            guard let holder = kept ?? whole else { return handOver }
+            if isCrash { self.proxy.die() }
+            handOver.given = holder.state.summary
+            handOver.byteCount = holder.state.byteCount
             try between()
             var configuration = self.current.withLock { $0.configuration }
             change(&configuration)
             let next = Proxy(configuration: configuration, hooks: self.hooks, logger: Logger(label: "test"))
-            let copies = state.descriptors.map { fcntl($0, F_DUPFD_CLOEXEC, 0) }
-            let copy = state.withUnsafeBytes { ProxyState(bytes: $0, descriptors: copies) }
+            let copies = holder.state.descriptors.map { fcntl($0, F_DUPFD_CLOEXEC, 0) }
+            let copy = holder.state.withUnsafeBytes { ProxyState(bytes: $0, descriptors: copies) }
             handOver.taken = try next.start(adopting: copy)
             let view = self.current.withLock { current in
                 current.proxy = next
@@ -268,5 +270,29 @@ final class TestNode: Sendable {
         }
         handOver.closed = await self.proxy.adoptionComplete()
         return handOver
+    }
+}
+
+extension Proxy {
+    /// Ends as if the process were killed between two turns of its loops: sockets and pipes are just closed.
+    func die() {
+        let state = self.state.withLock { state in
+            defer { state = State(isStopped: true) }
+            return state
+        }
+        for loop in state.loops { loop.submit { $0.halt() } }
+        for loop in state.loops {
+            loop.join()
+            let core = loop.coreAfterEnd
+            core.forEachConnection { connection in
+                for index in [connection.index, connection.server] {
+                    let side = core.sides[index]
+                    if side.pointee.fd >= 0 { Linux.close(side.pointee.fd) }
+                    side.pointee.connection?.release()
+                    side.pointee.connection = nil
+                }
+            }
+        }
+        state.workers?.stop()
     }
 }

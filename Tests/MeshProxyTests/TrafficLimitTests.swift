@@ -123,7 +123,7 @@ import Testing
         #expect(!isGiven)
     }
 
-    @Test func `a workload cannot take all pipes and large buffers`() {
+    @Test func `a workload cannot take all pipes and large buffers`() throws {
         var blocks = BlockPool(batch: 1, lentLimit: 6, ownerLimit: 4)
         func lend(_ owner: UInt16, _ count: Int) -> [UnsafeMutablePointer<Block>] {
             blocks.owner = owner
@@ -144,17 +144,17 @@ import Testing
         #expect(!small[0].pointee.isLarge)
         blocks.give(small[0])
 
-        var pipes = PipePool(size: 4096, limit: 3, ownerLimit: 2)
+        var pipes = try PipePool(size: 4096, limit: 3, ownerLimit: 2)
         pipes.owner = 1
-        let (first, second, third) = (pipes.take(), pipes.take(), pipes.take())
+        let (first, second, third) = (pipes.take(for: 1), pipes.take(for: 1), pipes.take(for: 1))
         #expect(first != nil && second != nil && third == nil)
         pipes.owner = 2
-        let other = pipes.take()
+        let other = pipes.take(for: 1)
         #expect(other != nil)
         for pipe in [first, second, other].compactMap(\.self) { pipes.give(pipe, isEmpty: true) }
         pipes.owner = 1
         #expect(pipes.lent == 0)
-        let afterwards = [pipes.take(), pipes.take(), pipes.take()].compactMap(\.self)
+        let afterwards = [pipes.take(for: 1), pipes.take(for: 1), pipes.take(for: 1)].compactMap(\.self)
         #expect(afterwards.count == 2)
         for pipe in afterwards { pipes.give(pipe, isEmpty: false) }
         #expect(pipes.lent == 0)

@@ -125,7 +125,7 @@ enum Traps {
                     total += bytes.count
                 }
             }
-            let due = content + 22 * Int(try Linux.sentTLSSequence(pair.left.fd, suite: 0x1301))
+            let due = content + 22 * Int(try Linux.sequenceOfTLS(pair.left.fd, .sending, suite: 0x1301))
             if isGuarded {
                 for _ in 0..<2000 where Int(try Linux.bytesInTCP(pair.left.fd) - before) < due { usleep(5000) }
             }

@@ -11,8 +11,9 @@
 /// setsockopt(TLS_TX) or, for `receiving`, setsockopt(TLS_RX): TLS 1.3 records of cipher suite `suite` (RFC 8446 §B.4)
 /// from record `sequence` on. `key` has 16 or 32 bytes, `iv` 12.
 int nm_tls_install(int fd, int receiving, uint16_t suite, const uint8_t *key, const uint8_t *iv, uint64_t sequence);
-/// The number of the next record to be made, from getsockopt(TLS_TX). What comes with it, the key, is wiped.
-int nm_tls_sent_sequence(int fd, uint16_t suite, uint64_t *sequence);
+/// The number of the next record to be made, from getsockopt(TLS_TX), or for `receiving` of the next to be opened, from
+/// getsockopt(TLS_RX). What comes with it, the key, is wiped.
+int nm_tls_sequence(int fd, int receiving, uint16_t suite, uint64_t *sequence);
 /// sendmsg(2) of one record of another type than application data, never blocking.
 ssize_t nm_tls_send_record(int fd, uint8_t type, const void *content, size_t count);
 /// recvmsg(2), never blocking: content of records of one type, which is written to `type`; 0: the kernel told none.

@@ -7,11 +7,13 @@ import MeshDNS
 import MeshLinux
 import MeshModel
 import MeshProxy
+import MeshTelemetry
 import ServiceLifecycle
 import Synchronization
 
 /// Has the service manager keep what the next run needs if this one ends without a word: the listeners, at which
-/// connects and queries for names then wait. Finds out as well whether it keeps anything.
+/// connects and queries for names then wait, and established connections that need nothing but the kernel. Finds out as
+/// well whether it keeps anything.
 final class CrashKeeper: ServiceLifecycle.Service {
     private let configuration: AgentConfiguration
     private let proxy: Proxy
@@ -24,6 +26,14 @@ final class CrashKeeper: ServiceLifecycle.Service {
 
     /// Between a change and its storing, so that many enrolments are stored together.
     private static let debounce = Duration.milliseconds(100)
+    /// Between two looks at which connections there are.
+    private static let look = Duration.seconds(1)
+    /// The share of time that storing may take: a hundred thousand connections must not keep the loops busy with it.
+    private static let share = 20
+    /// Connections that are kept at most.
+    private static let limit = 8192
+
+    private let counts = Mutex((kept: 0, left: 0))
 
     init(
         _ configuration: AgentConfiguration, proxy: Proxy, names: NameService?, supervision: Supervision, logger: Logger
@@ -57,30 +67,59 @@ final class CrashKeeper: ServiceLifecycle.Service {
         // What a daemon that was taken over from has left there.
         for shelf in [StateStore.Shelf.first, .second] { try? store.clear(shelf) }
         await cancelWhenGracefulShutdown {
-            var (next, last) = (StateStore.Shelf.first, StateStore.Shelf.second)
             self.source.yield()
-            for await _ in self.changes {
-                do {
-                    let shelf = next
-                    try await onThread { try self.keepListeners(in: store, on: shelf) }
-                    try store.clear(last)
-                    (next, last) = (last, next)
-                } catch {
-                    self.logger.warning(
-                        "listeners are not kept for the case of a crash", metadata: ["reason": "\(error)"])
-                }
-                try? await Task.sleep(for: Self.debounce)
+            await withTaskGroup { group in
+                group.addTask { await self.watchConnections() }
+                group.addTask { await self.keep(in: store) }
             }
         }
     }
 
-    private func keepListeners(in store: StateStore, on shelf: StateStore.Shelf) throws {
-        let state = self.proxy.listenerState()
+    func watch(_ registry: MetricsRegistry) {
+        registry.collect(
+            "nodemesh_crash_kept_connections", .gauge,
+            help:
+                "Established connections that go on if this nodemeshd is killed, and those beyond the number that is kept.",
+            labels: ["state"]
+        ) {
+            let counts = self.counts.withLock { $0 }
+            return [(["kept"], Double(counts.kept)), (["left"], Double(counts.left))]
+        }
+    }
+
+    /// Connections that come to be worth keeping say nothing of it.
+    private func watchConnections() async {
+        while !Task.isCancelled {
+            try? await Task.sleep(for: Self.look)
+            if await self.proxy.hasOthersToKeep() { self.source.yield() }
+        }
+    }
+
+    private func keep(in store: StateStore) async {
+        var (next, last) = (StateStore.Shelf.first, StateStore.Shelf.second)
+        for await _ in self.changes {
+            let begin = ContinuousClock.now
+            do {
+                let shelf = next
+                let (kept, left) = await self.proxy.keptState(limit: Self.limit, without: [Canary.id])
+                try await onThread { try self.put(kept.state, in: store, on: shelf) }
+                try store.clear(last)
+                (next, last) = (last, next)
+                self.counts.withLock { $0 = (kept.state.summary.carried, left) }
+            } catch {
+                self.logger.warning(
+                    "nothing new is kept for the case of a crash", metadata: ["reason": "\(error)"])
+            }
+            try? await Task.sleep(for: max(Self.debounce, (ContinuousClock.now - begin) * Self.share))
+        }
+    }
+
+    private func put(_ state: borrowing ProxyState, in store: StateStore, on shelf: StateStore.Shelf) throws {
         let names = self.names?.server.carried()
         let label = HandOverLabel(
             kind: .crash, format: HandOverFormat.versions.upperBound, version: Version.text,
-            node: self.configuration.node, instance: self.configuration.instance, frozenAt: 0, carried: 0, tunnels: 0,
-            listeners: state.summary.listeners, drained: [:],
+            node: self.configuration.node, instance: self.configuration.instance, frozenAt: 0,
+            carried: state.summary.carried, tunnels: 0, listeners: state.summary.listeners, drained: [:],
             names: HandOverLabel.Names(names))
         try store.put(try Parcel.pack(state, names, label), on: shelf)
     }

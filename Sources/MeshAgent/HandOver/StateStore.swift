@@ -18,9 +18,9 @@ struct StateStore: Sendable {
         var parts: [String] { ["memory", "reader", "writer"].map { "\(self.rawValue)-\($0)" } }
     }
 
-    /// Names begin so, those of single connections too.
+    /// All names begin so.
     static let prefix = "nm-"
-    /// So many descriptors it holds at one time, besides those of single connections.
+    /// So many descriptors it holds at one time.
     static let room = 9
     private static let patience = 5000
 
