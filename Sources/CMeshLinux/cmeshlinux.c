@@ -179,9 +179,9 @@ int nm_socket_error(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &length) < 0 ? -1 : value;
 }
 
-int nm_linger_reset(int fd)
+int nm_set_reset_on_close(int fd, int resets)
 {
-	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+	struct linger linger = { .l_onoff = resets, .l_linger = 0 };
 	return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 

@@ -44,13 +44,30 @@ static int has_urgent(int fd)
 	return poll(&poller, 1, 0) > 0 && (poller.revents & POLLPRI);
 }
 
+/* What a number is at least and at most. */
+struct bounds {
+	uint64_t low, high;
+};
+
+static void narrow(struct bounds *bounds, uint64_t low, uint64_t high)
+{
+	/* Sums wrap: compare by difference. */
+	if ((int64_t)(low - bounds->low) > 0)
+		bounds->low = low;
+	if ((int64_t)(high - bounds->high) < 0)
+		bounds->high = high;
+}
+
 int nm_stream_counts(int fd, struct nm_stream_counts *counts)
 {
+	struct bounds read = { 0, 0 }, written = { 0, 0 };
 	struct tcp_info info;
 
-	/* Three calls see one moment when both queues are as long afterwards as before. */
+	/* Bytes that arrive or are acknowledged between two calls count twice or never, so that one order of the calls
+	 * says too much and the other too little: where both say the same it is the truth. */
 	for (int attempt = 0; attempt < 64; attempt++) {
-		int unread[2], unacknowledged[2];
+		int unread[2], unacknowledged[2], end_received, end_sent;
+		uint64_t taken, given;
 		socklen_t size = sizeof(info);
 
 		if (queues(fd, &unread[0], &unacknowledged[0]) < 0)
@@ -63,20 +80,31 @@ int nm_stream_counts(int fd, struct nm_stream_counts *counts)
 		}
 		if (queues(fd, &unread[1], &unacknowledged[1]) < 0)
 			return -1;
-		if (unread[0] != unread[1] || unacknowledged[0] != unacknowledged[1])
-			continue;
 		/* SIOCINQ stops counting at urgent data. */
 		if (has_urgent(fd))
 			break;
-		counts->end_received = info.tcpi_state == CLOSE_WAIT || info.tcpi_state == LAST_ACK ||
-				       info.tcpi_state == CLOSING || info.tcpi_state == TIME_WAIT;
-		counts->end_sent = info.tcpi_state == FIN_WAIT1 || info.tcpi_state == FIN_WAIT2 ||
-				   info.tcpi_state == CLOSING || info.tcpi_state == LAST_ACK ||
-				   info.tcpi_state == TIME_WAIT;
-		counts->is_open = info.tcpi_state != CLOSED;
+		end_received = info.tcpi_state == CLOSE_WAIT || info.tcpi_state == LAST_ACK ||
+			       info.tcpi_state == CLOSING || info.tcpi_state == TIME_WAIT;
+		end_sent = info.tcpi_state == FIN_WAIT1 || info.tcpi_state == FIN_WAIT2 ||
+			   info.tcpi_state == CLOSING || info.tcpi_state == LAST_ACK || info.tcpi_state == TIME_WAIT;
 		/* FIN counts as a byte in both sums, but not in SIOCINQ. */
-		counts->read = info.tcpi_bytes_received - (uint64_t)unread[1] - counts->end_received;
-		counts->written = info.tcpi_bytes_acked + (uint64_t)unacknowledged[1] - counts->end_sent;
+		taken = info.tcpi_bytes_received - (uint64_t)end_received;
+		given = info.tcpi_bytes_acked - (uint64_t)end_sent;
+		if (attempt == 0) {
+			read.low = taken - (uint64_t)unread[1];
+			read.high = taken - (uint64_t)unread[0];
+			written.low = given + (uint64_t)unacknowledged[1];
+			written.high = given + (uint64_t)unacknowledged[0];
+		}
+		narrow(&read, taken - (uint64_t)unread[1], taken - (uint64_t)unread[0]);
+		narrow(&written, given + (uint64_t)unacknowledged[1], given + (uint64_t)unacknowledged[0]);
+		if (read.low != read.high || written.low != written.high)
+			continue;
+		counts->read = read.low;
+		counts->written = written.low;
+		counts->end_received = (uint8_t)end_received;
+		counts->end_sent = (uint8_t)end_sent;
+		counts->is_open = info.tcpi_state != CLOSED;
 		return 0;
 	}
 	errno = EAGAIN;

@@ -23,8 +23,8 @@ extension Linux {
     /// Ends a TCP connection for everybody who has the socket, and closes this descriptor of it: with FIN, or with RST.
     /// A kernel-TLS socket cannot be disconnected; its peer gets a FIN without close_notify instead of an RST.
     package static func sever(_ fd: CInt, isOrderly: Bool) {
+        _ = nm_set_reset_on_close(fd, isOrderly ? 0 : 1)
         if !isOrderly {
-            _ = nm_linger_reset(fd)
             if nm_disconnect(fd) == 0 {
                 _ = Glibc.close(fd)
                 return

@@ -139,12 +139,21 @@ extension Linux {
     /// Makes a listening socket refuse connections, whoever else holds it. One that listens no longer is no error.
     package static func stopListening(_ fd: CInt) { _ = Glibc.shutdown(fd, CInt(SHUT_RDWR)) }
 
-    /// Closes; what was sent still arrives, then FIN.
+    /// From now on the last close of the socket sends RST, however it comes about: when the process is killed, nobody
+    /// takes what has arrived for all there was. Sockets that a listener accepts are like it (SO_LINGER, socket(7)).
+    package static func resetOnClose(_ fd: CInt) { _ = nm_set_reset_on_close(fd, 1) }
+
     package static func close(_ fd: CInt) { _ = Glibc.close(fd) }
 
-    /// Closes with RST; what was not sent is lost.
+    /// Closes a TCP socket; what was sent still arrives, then FIN.
+    package static func finish(_ fd: CInt) {
+        _ = nm_set_reset_on_close(fd, 0)
+        _ = Glibc.close(fd)
+    }
+
+    /// Closes a TCP socket with RST; what was not sent is lost.
     package static func reset(_ fd: CInt) {
-        _ = nm_linger_reset(fd)
+        Self.resetOnClose(fd)
         _ = Glibc.close(fd)
     }
 

@@ -60,9 +60,15 @@ extension CarriedConnection {
             up: PipeLedger.holder(of: self.record.id, isServer: false),
             down: PipeLedger.holder(of: self.record.id, isServer: true)
         )
-        guard let balance = self.balance, let client = try? self.position(self.client),
-            let server = try? self.position(self.server)
-        else { return .closed }
+        guard let balance = self.balance else { return .lost }
+        let client, server: (position: RelayBalance.Position, records: KernelTunnel.Records?)
+        do throws(SystemError) {
+            client = try self.position(self.client)
+            server = try self.position(self.server)
+        } catch {
+            // The kernel is still moving bytes.
+            return error.errno == EAGAIN ? .pending : .closed
+        }
         let inPipes = (up: Int(pipes[holders.up]?.count ?? 0), down: Int(pipes[holders.down]?.count ?? 0))
         let finding = balance.find(client.position, server.position, inPipes: inPipes)
         guard case .whole(let up, let down) = finding else { return finding }

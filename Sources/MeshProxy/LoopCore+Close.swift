@@ -56,7 +56,7 @@ extension LoopCore {
                 Linux.sever(side.pointee.fd, isOrderly: isOrderly)
                 self.keeping.hasLost = true
             } else if isOrderly {
-                Linux.close(side.pointee.fd)
+                Linux.finish(side.pointee.fd)
             } else {
                 Linux.reset(side.pointee.fd)
             }
@@ -78,6 +78,7 @@ extension LoopCore {
             self.pipes.give(side.pointee.pipe, isEmpty: side.pointee.bytesInPipe == 0)
             side.pointee.pipe = -1
             side.pointee.bytesInPipe = 0
+            side.pointee.spilled = 0
         }
     }
 

@@ -159,7 +159,7 @@ extension LoopCore {
         carried.descriptor = side.pointee.fd
         side.pointee.fd = -1
         carried.flags = side.pointee.flags.intersection(CarriedSide.lasting)
-        carried.bytes = side.pointee.bytes
+        carried.bytes = side.pointee.bytes - UInt64(side.pointee.spilled)
         if let block = side.pointee.block?.pointee {
             carried.sendable = Self.bytes(block.base, block.start, block.end)
             for range in block.firstRange..<max(block.firstRange, block.rangeCount) {
@@ -173,6 +173,7 @@ extension LoopCore {
             carried.pipe = CarriedSide.Pipe(read: ends.read, write: ends.write, count: side.pointee.bytesInPipe)
             side.pointee.pipe = -1
             side.pointee.bytesInPipe = 0
+            side.pointee.spilled = 0
         }
         self.giveBack(index)
         return carried

@@ -9,7 +9,7 @@ extension LoopCore {
     /// Places that one turn looks at: each relay there costs some system calls.
     private static let placesPerKeep: UInt32 = 64
     /// How often a relay is tried that cannot be measured.
-    private static let keepAttempts: UInt8 = 8
+    private static let keepAttempts: UInt8 = 60
 
     /// What some places hold to be kept, with copies of the descriptors.
     struct Kept: Sendable {
@@ -114,7 +114,7 @@ extension LoopCore {
         let inBlock = side.pointee.block.map { $0.pointee.end - $0.pointee.start } ?? 0
         return RelayBalance.Flow(
             read: read, written: written, between: Int(side.pointee.bytesInPipe) + inBlock,
-            delivered: side.pointee.bytes &- UInt64(inBlock))
+            delivered: side.pointee.bytes &- UInt64(inBlock) &- UInt64(side.pointee.spilled))
     }
 
     /// Of a tunnel by what was given to the kernel and taken from it: TCP may not have seen it yet.

@@ -31,7 +31,10 @@ extension LoopCore {
                 guard try self.spliceIntoKernel(index, kernel) else { return false }
             }
             if let block = source.pointee.block, block.pointee.hasBytes {
-                guard try self.sendIntoKernel(block, index, kernel) else { return false }
+                guard try self.sendIntoKernel(block, index, kernel) else {
+                    self.spill(block, index)
+                    return false
+                }
             }
             if source.pointee.flags.contains(.ended) {
                 self.giveBack(index)
@@ -64,8 +67,7 @@ extension LoopCore {
                     try Linux.setNoDelay(destination.pointee.fd)
                     return false
                 case .done(let count):
-                    source.pointee.bytesInPipe -= Int32(truncatingIfNeeded: count)
-                    source.pointee.bytes += UInt64(count)
+                    Self.leftPipe(count, source)
                     // A record holds 16 pages and a bit.
                     self.charge(kernel, count, records: count / RecordLayout.content + pipe.slots / 16 + 2)
                 }
@@ -155,7 +157,15 @@ extension LoopCore {
                 kernel.room.drained()
             }
             if let block = source.pointee.block, block.pointee.hasBytes {
-                guard try self.sendBytes(block, index) else { return false }
+                guard try self.sendBytes(block, index) else {
+                    if self.spill(block, index) > 0 {
+                        // How many pages that took is not known: no record goes behind it.
+                        let slots = self.pipes[source.pointee.pipe].slots
+                        kernel.room = PipeRoom(slots: slots, used: slots)
+                        if slots < PipeRoom.least { kernel.isCopying = true }
+                    }
+                    return false
+                }
             }
             if source.pointee.flags.contains(.ended) {
                 self.giveBack(index)

@@ -13,7 +13,10 @@ extension LoopCore {
                 guard try self.spliceOut(index) else { return false }
             }
             if let block = source.pointee.block, block.pointee.hasBytes {
-                guard try self.sendBytes(block, index) else { return false }
+                guard try self.sendBytes(block, index) else {
+                    self.spill(block, index)
+                    return false
+                }
             }
             if source.pointee.flags.contains(.ended) {
                 self.giveBack(index)
@@ -91,14 +94,51 @@ extension LoopCore {
                     return false
                 case .done(0): throw SystemError(call: "splice", errno: EIO)
                 case .done(let count):
-                    source.pointee.bytesInPipe -= Int32(truncatingIfNeeded: count)
-                    source.pointee.bytes += UInt64(count)
+                    Self.leftPipe(count, source)
                 }
             } catch {
                 throw .write(index ^ 1, error)
             }
         }
         return true
+    }
+
+    /// Bytes of a flow's pipe are with the other side now.
+    @inline(__always)
+    static func leftPipe(_ count: Int, _ source: UnsafeMutablePointer<Side>) {
+        let count = Int32(truncatingIfNeeded: count)
+        let known = min(count, source.pointee.spilled)
+        source.pointee.spilled -= known
+        source.pointee.bytesInPipe -= count
+        source.pointee.bytes += UInt64(count - known)
+    }
+
+    /// Puts bytes that the other side has no room for into a pipe, where they outlive this process with the sockets. Only
+    /// where these are kept, and as long as there are pipes.
+    ///
+    /// - Returns: bytes that went into the pipe.
+    @discardableResult
+    func spill(_ block: UnsafeMutablePointer<Block>, _ index: UInt32) -> Int {
+        let source = self.sides[index]
+        guard source.pointee.flags.contains(.kept), source.pointee.bytesInPipe == 0, block.pointee.hasBytes else {
+            return 0
+        }
+        if source.pointee.pipe < 0 {
+            guard let pipe = self.pipes.take(for: self.pipeHolder(index)) else { return 0 }
+            source.pointee.pipe = pipe
+        }
+        var range = iovec(
+            iov_base: block.pointee.base + block.pointee.start, iov_len: block.pointee.end - block.pointee.start)
+        guard case .done(let count)? = try? Linux.write(self.pipes[source.pointee.pipe].write, vector: &range, count: 1)
+        else { return 0 }
+        source.pointee.bytesInPipe = Int32(truncatingIfNeeded: count)
+        source.pointee.spilled = source.pointee.bytesInPipe
+        block.pointee.start += count
+        if !block.pointee.hasBytes {
+            self.blocks.give(block)
+            source.pointee.block = nil
+        }
+        return count
     }
 
     func copyIn(_ index: UInt32) throws(RelayFailure) -> Int {

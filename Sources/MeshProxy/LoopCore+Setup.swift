@@ -83,6 +83,7 @@ extension LoopCore {
             try self.enterNamespace(target.from?.namespace)
             let socket = try Linux.tcpSocket(endpoint.family)
             try Linux.setNoDelay(socket.raw)
+            Linux.resetOnClose(socket.raw)
             try self.configuration.setKeepAlive(socket.raw)
             if let client = target.markedClient, !self.settings.hooks.markUpstream(socket.raw, client) {
                 self.attemptFailed(

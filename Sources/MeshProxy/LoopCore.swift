@@ -244,6 +244,7 @@ final class LoopCore {
         self.lastListener += 1
         let id = self.lastListener
         self.listeners[id] = listener
+        Linux.resetOnClose(listener.descriptor.raw)
         do throws(SystemError) {
             // Level-triggered: each turn accepts some, the rest is told again.
             try self.epoll.add(listener.descriptor.raw, [.readable], data: Tag.listener << 62 | UInt64(id))

@@ -48,6 +48,8 @@ struct Side {
     /// Of the loop's ``PipePool``; -1: none lent.
     var pipe: Int32 = -1
     var bytesInPipe: Int32 = 0
+    /// Of them, those that are counted in `bytes` already.
+    var spilled: Int32 = 0
     /// Bytes on the way to the other side, lent by the loop's ``BlockPool``.
     var block: UnsafeMutablePointer<Block>?
     /// Payload that the other side took.

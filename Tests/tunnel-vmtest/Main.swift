@@ -13,9 +13,16 @@ struct Main {
     static func main() async {
         setvbuf(Glibc.stdout, nil, _IOLBF, 0)
         signal(SIGPIPE, SIG_IGN)
+        if CommandLine.arguments.count == 3, CommandLine.arguments[1] == MortalMesh.role {
+            do { try await MortalMesh.serve(CommandLine.arguments[2]) } catch {
+                print("# \(MortalMesh.role): \(error)")
+            }
+            exit(0)
+        }
         let wanted = CommandLine.arguments.dropFirst()
         var failures = 0
-        var scenarios = Traps.all + Relays.all + Endings.all + HandOvers.all + Fallbacks.all + SystemCalls.all
+        var scenarios =
+            Traps.all + Relays.all + Endings.all + HandOvers.all + Crashes.all + Fallbacks.all + SystemCalls.all
         if wanted.contains("without") { scenarios = Fallbacks.absent }
         for scenario in scenarios {
             if !wanted.isEmpty, !wanted.contains(where: { scenario.name.hasPrefix($0) }) { continue }

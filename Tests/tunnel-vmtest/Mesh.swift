@@ -19,9 +19,16 @@ final class Mesh: Sendable {
     let a: Node
     let b: Node
 
+    /// What the nodes go on with.
+    struct States: ~Copyable {
+        var a: ProxyState?
+        var b: ProxyState?
+    }
+
     init(
         _ engines: (ProxyConfiguration.Engine, ProxyConfiguration.Engine) = (.kernel, .kernel),
-        suite: CipherSuite = .aes128GCM, _ configure: (inout ProxyConfiguration) -> Void = { _ in }
+        suite: CipherSuite = .aes128GCM, adopting states: consuming States = States(),
+        _ configure: (inout ProxyConfiguration) -> Void = { _ in }
     ) throws {
         self.credentials = try Credentials()
         self.clientLeaf = try self.credentials.leaf("client")
@@ -33,9 +40,9 @@ final class Mesh: Sendable {
         configuration.inboundListener = SocketAddress(ip: Self.loopback, port: 0)
         configure(&configuration)
         configuration.engine = engines.0
-        self.a = try Node("a", configuration, Self.client)
+        self.a = try Node("a", configuration, Self.client, adopting: states.a.take())
         configuration.engine = engines.1
-        self.b = try Node("b", configuration, Self.server)
+        self.b = try Node("b", configuration, Self.server, adopting: states.b.take())
         try self.update(suite: suite)
         Self.latest.withLock { $0 = (self.a.journal, self.b.journal) }
     }
@@ -96,6 +103,8 @@ final class Mesh: Sendable {
         let name: String
         let outbound: SocketAddress
         let journal: Journal
+        /// At the start.
+        let adopted: HandOverSummary
         private let workload: WorkloadID
         private let make: @Sendable () -> Proxy
         private let current: Mutex<(proxy: Proxy, view: ProxyView?)>
@@ -107,7 +116,10 @@ final class Mesh: Sendable {
             let closed = Mutex<[ConnectionRecord]>([])
         }
 
-        init(_ name: String, _ configuration: ProxyConfiguration, _ workload: WorkloadID) throws {
+        init(
+            _ name: String, _ configuration: ProxyConfiguration, _ workload: WorkloadID,
+            adopting state: consuming ProxyState? = nil
+        ) throws {
             let journal = Journal()
             var hooks = ProxyHooks(
                 originalDestination: { _ in journal.destination.withLock { $0 }.map { ($0, 1) } },
@@ -123,7 +135,7 @@ final class Mesh: Sendable {
             }
             let proxy = self.make()
             self.current = Mutex((proxy, nil))
-            try proxy.start()
+            self.adopted = try proxy.start(adopting: state)
             self.outbound = try proxy.attach(workload, key: 1, namespace: nil).outbound
         }
 

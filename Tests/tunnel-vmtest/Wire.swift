@@ -13,7 +13,7 @@ func expect(_ isRight: Bool, _ text: @autoclosure () -> String) throws {
     if !isRight { throw Wrong(text()) }
 }
 
-/// A connected socket as a blocking application would use it; every wait ends after twenty seconds.
+/// A connected socket as a blocking application would use it; every wait ends after a minute.
 final class Wire: Sendable {
     let fd: CInt
     private let owner: FileDescriptor
@@ -33,7 +33,7 @@ final class Wire: Sendable {
 
     func wait(_ events: Int32) throws {
         var entry = pollfd(fd: self.fd, events: Int16(events), revents: 0)
-        if poll(&entry, 1, 20_000) <= 0 { throw Wrong("nothing happens for 20 seconds") }
+        if poll(&entry, 1, 60_000) <= 0 { throw Wrong("nothing happens for 60 seconds") }
     }
 
     /// The next connection of a listener. A connect that has returned need not be in its queue yet.

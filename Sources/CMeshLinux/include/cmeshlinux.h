@@ -49,8 +49,8 @@ struct nm_tcp_info {
 };
 /// 0, or -1 with errno.
 int nm_tcp_info(int fd, struct nm_tcp_info *info);
-/// SO_LINGER with zero seconds: close(2) then sends RST and drops what was not sent.
-int nm_linger_reset(int fd);
+/// SO_LINGER with zero seconds, or not at all: the last close(2) then sends RST and drops what was not sent.
+int nm_set_reset_on_close(int fd, int resets);
 
 /// The level and name of each option used with nm_setsockopt_int.
 extern const int nm_sol_socket, nm_so_reuseaddr, nm_so_reuseport, nm_so_keepalive, nm_so_sndbuf, nm_so_rcvbuf;
