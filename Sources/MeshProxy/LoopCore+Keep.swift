@@ -61,9 +61,11 @@ extension LoopCore {
 
     /// - Parameter age: nanoseconds that it must have lasted.
     private func isKeepable(_ connection: Connection, _ age: UInt64) -> Bool {
+        // One that came from another process was old enough there.
+        let isOld =
+            self.now &- connection.began >= age || self.sides[connection.index].pointee.flags.contains(.kept)
         guard case .relaying = connection.machine.state, !connection.isQuiet, connection.session == nil,
-            connection.setup == nil, self.now &- connection.began >= age,
-            connection.keepAttempts < Self.keepAttempts
+            connection.setup == nil, isOld, connection.keepAttempts < Self.keepAttempts
         else { return false }
         if let kernel = connection.kernel, kernel.receipts == nil { return false }
         for index in [connection.index, connection.server] {
