@@ -45,13 +45,16 @@ package struct Agent: Sendable {
         defer { withExtendedLifetime(lock) {} }
         let cgroup = try setup.enterCgroup(of: arrival.cgroup)
         trace.reached("host")
-        let start = try await self.findIdentity(trace)
+        let supervision = Supervision(environment: arrival.environment, logger: self.logger)
+        let endings = Endings()
+        guard let start = try await self.findIdentity(trace, supervision, endings) else {
+            supervision.stopping("was waiting for the control plane, to join")
+            return self.logger.info("stopped before this node has joined")
+        }
         trace.reached("identity and view from disk")
         let steering = try AgentParts.steering(
             self.configuration, cgroup: cgroup, lock: arrival.steeringLock(), logger: self.logger)
         trace.reached("kernel programs")
-        let supervision = Supervision(environment: arrival.environment, logger: self.logger)
-        let endings = Endings()
         let server = try self.serveTakeOver(
             arrival.environment, cgroup: cgroup, lock: lock, steering: steering, endings: endings)
         let parts = try self.assemble(
@@ -150,22 +153,27 @@ package struct Agent: Sendable {
     }
 
     /// What the last run left on disk: with it nothing waits for the control plane.
-    private func findIdentity(_ trace: StartTrace) async throws(AgentError) -> StartState {
+    ///
+    /// - Returns: nil when the daemon was told to end while it waited.
+    private func findIdentity(
+        _ trace: StartTrace, _ supervision: Supervision, _ endings: Endings
+    ) async throws(AgentError) -> StartState? {
         guard let address = self.configuration.controlPlane else { throw AgentError("controlPlane: missing") }
         let join = NodeJoin(
             store: NodeCredentialStore(directory: self.configuration.dataDirectory),
             dialler: GRPCControlPlane(address: address))
         do throws(ControlPlaneError) {
-            let (node, token, fingerprint) = (
-                self.configuration.node, self.configuration.joinToken, self.configuration.caFingerprint
-            )
-            let credentials = try await join.credentials(node: node, token: token, fingerprint: fingerprint)
+            let identity = FirstIdentity(
+                join: join, configuration: self.configuration, supervision: supervision, endings: endings,
+                logger: self.logger.component("control-plane"))
+            guard let credentials = try await identity.find() else { return nil }
             self.logger.info(
                 "this node's identity is at hand", metadata: ["node.identity": "\(credentials.svid.identity)"])
             var start = StartState(
                 credentials: credentials, directory: self.configuration.dataDirectory, trace: trace,
                 logger: self.logger)
-            if let token, let fingerprint {
+            let node = self.configuration.node
+            if let token = self.configuration.joinToken, let fingerprint = self.configuration.caFingerprint {
                 start.rejoin = { try await join.exchange(token, node: node, fingerprint: fingerprint) }
             }
             return start

@@ -226,17 +226,56 @@ struct Offline {
         #expect(alone?.isConnected == false)
         // What is on the node goes on; what needs the other's certificate cannot.
         try self.lab.run("kill", "n2")
-        let answer = try self.lab.control("join-token", "create", "--node", "n2", "-o", "json")
-        let token = try AdminJSON.decoder.decode(JoinTokenResponse.self, from: Data(answer.output.utf8))
-        let place = "/run/nodemesh-lab/\(Lab.name)/nodes/n2"
-        try (token.token + "\n").write(toFile: place + "/join-token", atomically: true, encoding: .utf8)
-        try token.caFingerprint.write(toFile: place + "/ca-fingerprint", atomically: true, encoding: .utf8)
+        try self.giveToken("n2")
         try self.lab.run("start", "n2")
         _ = try eventually("n2 to be connected", within: 40, { try self.lab.status("n2").controlPlane }) {
             $0.isConnected
         }
         try self.expectTalk("alice", Self.far)
         #expect(try self.authority().phase == "steady")
+    }
+
+    @Test("a node that is to join while the control plane is away waits for it; a token that is refused ends it")
+    func firstJoin() throws {
+        try self.waitForState()
+        try self.lab.run("kill", "n1")
+        // Enrolments stay: it is the same node.
+        for name in ["node.pem", "trust-bundle.pem"] {
+            try FileManager.default.removeItem(atPath: self.data("n1") + "/" + name)
+        }
+        let log = try self.lab.layout().node("n1").log
+        func lines(since mark: Int) throws -> [Substring] {
+            try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n").dropFirst(mark).map { $0 }
+        }
+        try self.giveToken("n1", of: "n2")
+        var mark = try lines(since: 0).count
+        try self.lab.run("start", "n1", "--no-wait")
+        _ = try eventually("n1 to end", { try self.lab.layout().node("n1").pids }) { $0.isEmpty }
+        #expect(try lines(since: mark).contains { $0.hasPrefix("nodemeshd: ") && $0.contains("is for the node n2") })
+        try self.giveToken("n1")
+        try self.lab.run("kill", "control", "-9")
+
+        // A signal ends the wait.
+        mark = try lines(since: 0).count
+        try self.lab.run("start", "n1", "--no-wait")
+        _ = try eventually("n1 to wait", { try lines(since: mark) }) { $0.contains { $0.contains("cannot join yet") } }
+        try self.lab.run("kill", "n1")
+        #expect(try lines(since: mark).contains { $0.contains("stopped before this node has joined") })
+
+        mark = try lines(since: 0).count
+        try self.lab.run("start", "n1", "--no-wait")
+        _ = try eventually("n1 to have asked again", { try lines(since: mark) }) {
+            $0.count { $0.contains("cannot join yet") } >= 3
+        }
+        let answer = try self.lab.peer("alice", "end", Self.far, "7006")
+        #expect(["reset ", "refused "].contains(answer.lines.first), "\(answer)")
+        try self.lab.run("start", "control")
+        _ = try eventually("n1 to have joined", within: 60, { try? self.lab.status("n1").controlPlane }) {
+            $0?.isConnected == true
+        }
+        try self.restartedControl()
+        try self.expectTalk("alice", Self.far)
+        try self.expectTalk("alice", Self.near)
     }
 
     @Test(
@@ -275,6 +314,15 @@ struct Offline {
         return try AdminJSON.decoder.decode(AuthorityStatus.self, from: Data(answer.output.utf8))
     }
 
+    /// A new token for a node's next start: its own, or another's.
+    private func giveToken(_ node: String, of owner: String? = nil) throws {
+        let answer = try self.lab.control("join-token", "create", "--node", owner ?? node, "-o", "json")
+        let token = try AdminJSON.decoder.decode(JoinTokenResponse.self, from: Data(answer.output.utf8))
+        let place = "/run/nodemesh-lab/\(Lab.name)/nodes/\(node)"
+        try (token.token + "\n").write(toFile: place + "/join-token", atomically: true, encoding: .utf8)
+        try token.caFingerprint.write(toFile: place + "/ca-fingerprint", atomically: true, encoding: .utf8)
+    }
+
     private func step(_ name: String, _ option: String? = nil) throws {
         let answer = try option.map { try self.lab.control("ca", name, $0) } ?? self.lab.control("ca", name)
         guard answer.status == 0 else { throw ProgramError(description: "\(answer)") }
@@ -309,6 +357,10 @@ struct Offline {
 
     private func restartControl() throws {
         try self.lab.run("start", "control")
+        try self.restartedControl()
+    }
+
+    private func restartedControl() throws {
         for node in ["n1", "n2"] {
             _ = try eventually("\(node) to be connected", within: 40, { try self.lab.status(node).controlPlane }) {
                 $0.isConnected

@@ -160,6 +160,73 @@ struct ControlPlaneJoinTests {
         #expect(!FileManager.default.fileExists(atPath: self.directory.path + "/node.pem"))
     }
 
+    @Test(arguments: ControlPlaneError.Code.allCases)
+    func `only a control plane that cannot be reached is asked again`(_ code: ControlPlaneError.Code) async throws {
+        let plane = self.plane
+        plane.state.withLock { $0.grant = .failure(ControlPlaneError(code, "first")) }
+        let (join, fingerprint) = (self.join, try self.authority.authority.fingerprint().description)
+        let pauses = Mutex<[Duration]>([])
+        let waiting = Task {
+            try await join.credentials(
+                node: "n1", token: "t", fingerprint: fingerprint, retryingAfter: ControlPlaneError(code, "zeroth")
+            ) { _, pause in
+                pauses.withLock { $0.append(pause) }
+            }
+        }
+        guard code == .unreachable else {
+            await #expect(throws: ControlPlaneError(code, "")) { try await waiting.value }
+            #expect(plane.state.withLock { $0.joins.isEmpty })
+            return
+        }
+        // The fake clock has no jitter.
+        let expected: [Duration] = [0.5, 1, 2, 4, 8, 15, 15].map { .milliseconds(Int($0 * 1000)) }
+        for (index, pause) in expected.enumerated() {
+            #expect(await self.clock.wait { self.clock.sleepers == 1 })
+            #expect(plane.state.withLock { $0.joins.count } == index)
+            self.clock.advance(by: pause - .milliseconds(1))
+            #expect(self.clock.sleepers == 1)
+            if index == expected.count - 1 { try self.grant() }
+            self.clock.advance(by: .milliseconds(1))
+            #expect(await self.clock.wait { plane.state.withLock { $0.joins.count } == index + 1 })
+        }
+        #expect(try await waiting.value.svid.identity == .node("n1"))
+        #expect(pauses.withLock { $0 } == expected)
+    }
+
+    @Test func `a token that is refused after a request without an answer may have been used by that`() async throws {
+        self.plane.state.withLock { $0.grant = .failure(ControlPlaneError(.tokenRefused, "already used")) }
+        let (join, fingerprint) = (self.join, try self.authority.authority.fingerprint().description)
+        let waiting = Task {
+            try await join.credentials(
+                node: "n1", token: "t", fingerprint: fingerprint,
+                retryingAfter: ControlPlaneError(.unreachable, "no answer in time")
+            ) { _, _ in }
+        }
+        #expect(await self.clock.wait { self.clock.sleepers == 1 })
+        self.clock.advance(by: .seconds(1))
+        do {
+            _ = try await waiting.value
+            Issue.record("joined")
+        } catch let error as ControlPlaneError {
+            #expect(error.code == .tokenRefused)
+            #expect(error.message.contains("already used") && error.message.contains("did not arrive"))
+        }
+    }
+
+    @Test func `who waits for the control plane can be told to stop`() async throws {
+        self.plane.state.withLock { $0.grant = .failure(ControlPlaneError(.unreachable, "down")) }
+        let (join, fingerprint) = (self.join, try self.authority.authority.fingerprint().description)
+        let waiting = Task {
+            try await join.credentials(
+                node: "n1", token: "t", fingerprint: fingerprint, retryingAfter: ControlPlaneError(.unreachable, "down")
+            ) { _, _ in }
+        }
+        #expect(await self.clock.wait { self.clock.sleepers == 1 })
+        waiting.cancel()
+        await #expect(throws: ControlPlaneError(.unreachable, "")) { try await waiting.value }
+        #expect(self.plane.state.withLock { $0.joins.isEmpty })
+    }
+
     @Test func `a data directory that cannot be written does not cost the token`() async throws {
         try self.grant()
         let fingerprint = try self.authority.authority.fingerprint().description

@@ -59,7 +59,7 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
         var report = TrustReport()
         /// The root that signs now, once it is told and trusted.
         var issuingRoot: String?
-        /// A token is tried once in the life of the daemon.
+        /// A token that was answered is not tried again in the life of the daemon.
         var hasRejoined = false
     }
 
@@ -227,6 +227,8 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
             self.logger.notice("this node joined anew", metadata: ["serial": "\(credentials.svid.serial)"])
             return true
         } catch {
+            // The token may still be good.
+            if (error as? ControlPlaneError)?.isTransient == true { self.state.withLock { $0.hasRejoined = false } }
             self.logger.error("this node could not join anew with its token", metadata: ["error": "\(error)"])
             return false
         }

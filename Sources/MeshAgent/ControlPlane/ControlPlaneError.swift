@@ -36,6 +36,9 @@ package struct ControlPlaneError: Error, Sendable, Hashable, CustomStringConvert
 
     package var description: String { self.message }
 
+    /// Whether the same request may have another outcome later, with nobody doing anything about this node.
+    package var isTransient: Bool { self.code == .unreachable }
+
     package static func == (left: Self, right: Self) -> Bool { left.code == right.code }
     package func hash(into hasher: inout Hasher) { hasher.combine(self.code) }
 }

@@ -8,7 +8,7 @@ import MeshModel
 package struct NodeJoin: Sendable {
     private let store: NodeCredentialStore
     private let dialler: any ControlPlaneDialler
-    private let clock: any AgentClock
+    let clock: any AgentClock
 
     package init(store: NodeCredentialStore, dialler: any ControlPlaneDialler, clock: any AgentClock = SystemClock()) {
         self.store = store

@@ -31,7 +31,7 @@ struct Departure: Sendable {
         switch ending {
         case .takeOver(let request): await self.give(to: request)
         case .drain(let reason): await self.drain(because: reason)
-        case nil: await self.stop()
+        case .stop, nil: await self.stop()
         }
     }
 

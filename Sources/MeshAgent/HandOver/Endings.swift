@@ -3,13 +3,15 @@
 import MeshLinux
 import Synchronization
 
-/// How the daemon is to end, other than by a signal; the first word counts.
+/// How the daemon is to end, other than by a signal to its services; the first word counts.
 final class Endings: Sendable {
     enum Ending: Sendable {
         /// Another daemon takes over.
         case takeOver(TakeOverRequest)
         /// Another daemon, which cannot, waits until this one has ended its connections.
         case drain(reason: String)
+        /// A signal came before there was anything that waits for signals.
+        case stop
     }
 
     private let stored = Mutex<Ending?>(nil)

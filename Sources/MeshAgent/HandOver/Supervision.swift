@@ -25,6 +25,11 @@ struct Supervision: Sendable {
         self.logger = logger
     }
 
+    /// The start takes longer than usual, but goes on: it ends, or this is called again, within that time.
+    func starting(_ status: String, within duration: Duration) {
+        self.notify(.status(status), .extendTimeout(UInt64(max(0, duration.components.seconds)) * 1_000_000))
+    }
+
     /// The workloads of the last run are enrolled.
     func ready(_ status: String) { self.notify(.ready, .status(status)) }
 
