@@ -8,10 +8,12 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int nm_unread_bytes(int fd)
@@ -136,4 +138,29 @@ void *nm_shared_memory(const char *name, size_t size, int *fd)
 		errno = saved;
 	}
 	return memory;
+}
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+int nm_peer_process(int fd)
+{
+	struct ucred credentials;
+	int process = -1;
+	socklen_t size = sizeof(process);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &process, &size) == 0)
+		return process;
+	if (errno != ENOPROTOOPT)
+		return -1;
+	size = sizeof(credentials);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+		return -1;
+	return (int)syscall(SYS_pidfd_open, credentials.pid, 0);
+}
+
+int nm_kill_process(int process)
+{
+	return (int)syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0);
 }

@@ -86,7 +86,12 @@ package struct Agent: Sendable {
             logger: self.logger)
         group.maximumGracefulShutdownDuration = Self.shutdownGrace
         try await self.run(ServiceGroup(configuration: group), until: endings)
-        supervision.stopping("ending connections or handing them over")
+        if case .takeOver = endings.ending {
+            // Not the end of the service: the manager would cut whoever is it by then.
+            supervision.status("handing over to another nodemeshd")
+        } else {
+            supervision.stopping("ending connections or handing them over")
+        }
         server.stop()
         let environment = arrival.environment
         await Departure(

@@ -28,6 +28,12 @@ int nm_duplicate(int fd);
 /// connect(2) to AF_UNSPEC: ends a TCP connection with RST, whoever else holds the socket.
 int nm_disconnect(int fd);
 
+/// A descriptor of the process at the other end of a Unix socket, which can be read once it has ended: SO_PEERPIDFD, before
+/// Linux 6.5 pidfd_open(2) of what SO_PEERCRED says. ESRCH: it has ended.
+int nm_peer_process(int fd);
+/// pidfd_send_signal(2) with SIGKILL.
+int nm_kill_process(int process);
+
 /// Memory that other processes can have too, `size` bytes of zeros, mapped for reading and writing; MAP_FAILED on error.
 void *nm_shared_memory(const char *name, size_t size, int *fd);
 /// A store that no later one overtakes: a process that is killed leaves behind every store it made, in this order.

@@ -24,8 +24,10 @@ struct Departure: Sendable {
 
     /// How long connections may take to end by themselves.
     private static let drain = Duration.seconds(5)
-    /// Milliseconds that a new daemon has to open the state.
-    private static let commitPatience = 20_000
+    /// How long a new daemon may take to open the state, and how often the service manager hears meanwhile that this
+    /// one waits for it (milliseconds).
+    private static let commitPatience = Duration.seconds(20)
+    private static let beatInterval = 1000
 
     func depart(_ ending: Endings.Ending?) async {
         switch ending {
@@ -89,6 +91,9 @@ struct Departure: Sendable {
             self.logger.error(
                 "the other nodemeshd did not take over: this one starts again with what it has",
                 metadata: ["reason": "\(error)"])
+            // Two that have the same connections must never both go on with them.
+            let isSilent = error is Silence
+            try? await onThread { request.successor.end(isTold: !isSilent) }
             self.restart(with: frozen, format: request.format)
         }
     }
@@ -96,12 +101,33 @@ struct Departure: Sendable {
     private func exchange(_ frozen: Frozen, with request: TakeOverRequest) throws {
         let parcel = try self.pack(frozen, .takeOver, format: request.format)
         try request.connection.send(.state, [parcel.memory.raw, parcel.reader.raw, parcel.writer.raw])
-        guard case .commit? = try request.connection.receiveMessage(milliseconds: Self.commitPatience)?.message else {
+        guard case .commit? = try self.answer(of: request) else {
             throw AgentError("it went away before it had opened the state")
         }
         // From here on the other one has it all.
         try? self.supervision.manager?.notify([.mainProcess(request.pid)])
         try? request.connection.send(.go)
+    }
+
+    /// The new daemon neither opens the state nor goes away.
+    private struct Silence: Error, CustomStringConvertible {
+        var description: String { "it had the state for \(commitPatience.components.seconds) s and said nothing" }
+    }
+
+    /// The next message of the new daemon, for which the service manager's watchdog waits as well.
+    private func answer(of request: TakeOverRequest) throws -> TakeOverMessage? {
+        let deadline = ContinuousClock.now + Self.commitPatience
+        while true {
+            self.supervision.beat()
+            do throws(SystemError) {
+                return try request.connection.receiveMessage(milliseconds: Self.beatInterval)?.message
+            } catch {
+                guard error.errno == ETIMEDOUT else { throw error }
+                guard ContinuousClock.now < deadline else {
+                    throw Silence()
+                }
+            }
+        }
     }
 
     /// Starts this very process's program again, with the state as its inheritance.

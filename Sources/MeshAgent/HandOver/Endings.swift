@@ -34,13 +34,17 @@ final class Endings: Sendable {
 /// A new daemon that waits for this one's state.
 final class TakeOverRequest: Sendable {
     let connection: PacketConnection
+    let successor: Successor
     /// In which it reads the state.
     let format: Int
     let version: String
     let pid: Int32
 
-    init(connection: consuming PacketConnection, format: Int, version: String, pid: Int32) {
+    init(
+        connection: consuming PacketConnection, successor: Successor, format: Int, version: String, pid: Int32
+    ) {
         self.connection = connection
+        self.successor = successor
         self.format = format
         self.version = version
         self.pid = pid

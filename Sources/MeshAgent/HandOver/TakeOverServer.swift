@@ -23,6 +23,8 @@ final class TakeOverServer: Sendable {
     private let steering: Steering
     private let endings: Endings
     private let logger: Logger
+    /// Has the locks, and has not asked for the state yet.
+    private let preparing = Mutex<Successor?>(nil)
 
     /// - Parameters:
     ///   - cgroup: the daemon's.
@@ -55,7 +57,11 @@ final class TakeOverServer: Sendable {
         thread.detach()
     }
 
-    func stop() { self.listener.stop() }
+    /// Ends whoever prepares to take over, too: it would hold the locks when the next daemon starts.
+    func stop() {
+        self.listener.stop()
+        self.preparing.withLock { $0.take() }?.end(isTold: false)
+    }
 
     /// - Returns: whether this daemon ends now.
     private func serve(_ connection: consuming PacketConnection) throws -> Bool {
@@ -78,20 +84,41 @@ final class TakeOverServer: Sendable {
             (answer.cgroup, answer.environment) = (self.cgroup, self.environment)
             let run = try self.runLock.duplicate()
             let kernel = try self.steering.duplicateLock()
+            let successor = try Successor(of: connection, pid: peer.pid, logger: self.logger)
             try connection.send(.accepted(answer), [run.raw, kernel.raw])
+            self.preparing.withLock { $0 = successor }
             self.logger.info(
                 "another nodemeshd prepares to take over",
                 metadata: ["version": "\(hello.version)", "process.pid": "\(peer.pid)"])
-            guard case .give? = try connection.receiveMessage(milliseconds: Self.preparation)?.message else {
-                throw AgentError("the new nodemeshd went away while it prepared itself")
-            }
+            guard try self.isReady(connection, successor) else { return false }
             self.endings.end(
                 .takeOver(
                     TakeOverRequest(
-                        connection: connection, format: answer.format, version: hello.version, pid: peer.pid)))
+                        connection: connection, successor: successor, format: answer.format, version: hello.version,
+                        pid: peer.pid)))
             return true
         default: return false
         }
+    }
+}
+
+extension TakeOverServer {
+    /// Waits until the new daemon asks for the state. One that never does is gone afterwards.
+    private func isReady(_ connection: borrowing PacketConnection, _ successor: Successor) throws(SystemError) -> Bool {
+        var isSilent = false
+        do throws(SystemError) {
+            if case .give? = try connection.receiveMessage(milliseconds: Self.preparation)?.message {
+                // Not for ``stop()`` any more, unless that has come first.
+                return self.preparing.withLock { $0.take() } != nil
+            }
+        } catch {
+            guard error.errno == ETIMEDOUT else { throw error }
+            isSilent = true
+        }
+        let reason = isSilent ? "not within \(Self.preparation / 1000) s" : "it went away, or said something else"
+        self.logger.warning("the new nodemeshd did not get ready to take over", metadata: ["reason": "\(reason)"])
+        self.preparing.withLock { $0.take() }?.end(isTold: !isSilent)
+        return false
     }
 }
 

@@ -5,10 +5,14 @@
     successor.py SOCKET stranger ABI        another node's; prints what it is told
     successor.py SOCKET newer ABI           reads formats that the running one does not write; prints what it is told
     successor.py SOCKET dies ABI            goes away with the state in its hands; prints how many descriptors came
+    successor.py SOCKET hangs-early ABI     stops (SIGSTOP) with the locks in its hands; prints its process id
+    successor.py SOCKET hangs-late ABI      stops with the state in its hands; prints its process id
 """
 
 import json
+import os
 import re
+import signal
 import socket
 import sys
 import time
@@ -37,6 +41,11 @@ class Successor:
         return self.hear()
 
 
+def hang():
+    print(os.getpid(), flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def main():
     path, how, abi = sys.argv[1:]
     # Who runs there, it says to a stranger.
@@ -51,10 +60,15 @@ def main():
         print(word, fields["drains"], fields["reason"])
         return
     assert word == "accepted", fields
+    if how == "hangs-early":
+        hang()
     # As one that prepares itself.
     time.sleep(0.2)
     successor.say("give")
     word, _, count = successor.hear()
+    if how == "hangs-late":
+        assert (word, count) == ("state", 3), (word, count)
+        hang()
     print(word, count, flush=True)
 
 
