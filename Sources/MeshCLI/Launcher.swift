@@ -8,8 +8,13 @@ package enum Launcher {
     /// - Returns: the process's exit status, an `CommandStatus` raw value.
     package static func run(_ arguments: [String]) async -> Int32 {
         let console = CLIContext.current.console
+        var command: any ParsableCommand
         do {
-            var command = try await Nodemeshctl.asyncParseAsRoot(arguments)
+            command = try await Nodemeshctl.asyncParseAsRoot(arguments)
+        } catch {
+            return Self.report(error, parsing: arguments, to: console)
+        }
+        do {
             if var verb = command as? any AsyncParsableCommand {
                 try await verb.run()
             } else {
@@ -27,8 +32,9 @@ package enum Launcher {
     }
 
     /// Help, versions, completion scripts and mistakes on the command line, which ArgumentParser throws.
-    private static func report(_ error: any Error, to console: any Console) -> Int32 {
-        let text = Nodemeshctl.fullMessage(for: error)
+    private static func report(_ error: any Error, parsing arguments: [String]? = nil, to console: any Console) -> Int32
+    {
+        var text = Nodemeshctl.fullMessage(for: error)
         let code = Nodemeshctl.exitCode(for: error)
         if code.isSuccess {
             do {
@@ -38,6 +44,12 @@ package enum Launcher {
                 console.writeError(error.text)
                 return error.status.rawValue
             }
+        }
+        // A misspelt option comes before what is missing for that reason.
+        if !text.hasPrefix("Error: Unknown option"), let arguments,
+            let unknown = UnknownOption(in: arguments, of: Nodemeshctl.self)
+        {
+            text = "Error: \(unknown)" + (text.firstRange(of: "\nUsage: ").map { text[$0.lowerBound...] } ?? "")
         }
         if !text.isEmpty { console.writeError(text + "\n") }
         return code == .validationFailure ? CommandStatus.usage.rawValue : CommandStatus.failed.rawValue

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Finds what somebody meant who mistyped a name.
-enum NearName {
+package enum NearName {
     /// - Returns: the nearest of `names`, if at most a third of `name` differs; capitals do not count.
-    static func of(_ name: String, among names: some Sequence<String>) -> String? {
+    package static func of(_ name: String, among names: some Sequence<String>) -> String? {
         let typed = Array(name.lowercased().prefix(64))
         let distances = names.map { (name: $0, distance: Self.distance(typed, Array($0.lowercased()))) }
         let nearest = distances.min { ($0.distance, $0.name) < ($1.distance, $1.name) }

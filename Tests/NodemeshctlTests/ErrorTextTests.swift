@@ -39,6 +39,33 @@ struct ErrorTextTests {
         #expect(run.error.contains(hint))
     }
 
+    @Test(arguments: [
+        ("workload enroll --unti x", "Unknown option '--unti'. Did you mean '--unit'?"),
+        ("workload enroll --unit=x.service --nmae=y", "Unknown option '--nmae'. Did you mean '--name'?"),
+        ("workload enroll -z --name y", "Unknown option '-z'"),
+        ("workload enroll --label --oops", "Unknown option '--oops'"),
+        ("explain --verbose", "Unknown option '--verbose'"), ("get --sideways", "Unknown option '--sideways'"),
+        ("status --frobnicate", "Unknown option '--frobnicate'"), ("--frobnicate explain", "Unknown option"),
+        ("node delete --contrl-plane http://x", "Unknown option '--contrl-plane'. Did you mean '--control-plane'?"),
+    ])
+    func anUnknownOptionIsNamedBeforeWhatIsMissing(line: String, message: String) async {
+        let run = await CommandLineRun(line)
+        #expect(run.status == .usage)
+        #expect(run.error.hasPrefix("Error: \(message)"), "\(run.error)")
+        #expect(run.error.contains("\nUsage: nodemeshctl"), "\(run.error)")
+        #expect(!run.error.contains("Missing") && !run.error.contains("Say which"), "\(run.error)")
+    }
+
+    @Test(arguments: [
+        "workload enroll --name y", "workload enroll -l a=b", "workload enroll -la=b -o json", "explain a -- --verbose",
+        "explain -o json", "explain --control-plane http://x", "get -",
+    ])
+    func whatIsMissingIsNamedWhereEveryOptionIsKnown(line: String) async {
+        let run = await CommandLineRun(line)
+        #expect(run.status == .usage)
+        #expect(!run.error.contains("Unknown option"), "\(run.error)")
+    }
+
     @Test func unauthorizedNamesTheTokenFile() async throws {
         let file = FileManager.default.temporaryDirectory.appending(path: "token-\(UUID().uuidString)")
         try Data("s3cret\n".utf8).write(to: file)
