@@ -55,7 +55,7 @@ struct FirstIdentity: Sendable {
     private func say(_ failure: ControlPlaneError, _ pause: Duration) {
         self.logger.warning(
             "this node cannot join yet: waiting for the control plane",
-            metadata: ["error": "\(failure)", "retry.after": "\(pause)"])
+            metadata: ["error": "\(failure)", "retry.after": "\(Int(pause.interval * 1000)) ms"])
         self.supervision.starting("waiting for the control plane, to join: \(failure)", within: Self.patience)
     }
 }
