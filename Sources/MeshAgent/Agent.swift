@@ -69,7 +69,7 @@ package struct Agent: Sendable {
             parts.events.close()
             parts.names?.stop()
             parts.proxy.stop()
-            parts.telemetry.accessLog?.close()
+            parts.telemetry.accessLog.close()
         }
         // The last to stop comes first.
         var services: [any ServiceLifecycle.Service] = []
@@ -99,7 +99,7 @@ package struct Agent: Sendable {
             store: parts.crashKeeper.store,
             environment: environment, logger: self.logger
         ) {
-            parts.telemetry.accessLog?.close()
+            parts.telemetry.accessLog.close()
         }.depart(endings.ending)
         self.logger.info("stopped; enrolled workloads stay captured until the next start")
     }

@@ -245,7 +245,9 @@ struct AgentParts: Sendable {
                     }))
         }
         let refusals = RefusalList()
-        let reloader = Reloader(live, logger: logger) { next in
+        let reloader = Reloader(
+            live, logger: logger, attempt: { telemetry.changeAccessLog(from: $0, to: $1, logger: logger) }
+        ) { next in
             logs.setBase(next.logLevel.loggerLevel)
             proxy.reconfigure(Self.proxyConfiguration(next, loops: loops))
             upkeep.apply(next)

@@ -176,7 +176,7 @@ struct Conductor: ServiceLifecycle.Service {
     /// SIGUSR1: the access log was renamed away, and nothing else has changed.
     private func followRotation() async {
         for await _ in await UnixSignalsSequence(trapping: .sigusr1) {
-            self.telemetry.accessLog?.reopen()
+            self.telemetry.accessLog.reopen()
             self.logger.info("reopened the access log")
         }
     }
@@ -184,7 +184,7 @@ struct Conductor: ServiceLifecycle.Service {
     /// SIGHUP: the access log was renamed away, the configuration or an enrolment file has changed.
     private func followHangup() async {
         for await _ in await UnixSignalsSequence(trapping: .sighup) {
-            self.telemetry.accessLog?.reopen()
+            self.telemetry.accessLog.reopen()
             self.logger.info("reopened the access log")
             self.supervision.reloading()
             self.reloader.reloadConfiguration()

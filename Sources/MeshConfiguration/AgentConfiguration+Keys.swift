@@ -220,30 +220,31 @@ extension AgentConfiguration {
             "accessLog", \.accessLog,
             .text("an absolute path, '-' for standard output, 'journal' or 'unix:/path'") {
                 AccessLogSettings.Target($0) != nil
-            }, .init(defaultText: "none", flag: "access-log"),
+            }, .init(defaultText: "none", flag: "access-log", isLive: true),
             help: "Where lines of JSON about connections go: a file, the system's journal or a Unix socket"),
         .list(
-            "accessLogEvents", \.accessLogEvents, .name,
+            "accessLogEvents", \.accessLogEvents, .name, .live,
             help: "For what a connection gets a line: `open`, `periodic` while it stays open, `close`"),
         .single(
-            "accessLogInterval", \.accessLogInterval, .number(1...86_400, unit: "seconds"),
+            "accessLogInterval", \.accessLogInterval, .number(1...86_400, unit: "seconds"), .live,
             help: "Seconds between the periodic lines of a connection"),
         .single(
-            "accessLogFilter", \.accessLogFilter, .name,
+            "accessLogFilter", \.accessLogFilter, .name, .live,
             help: "`errors`: only connections that did not end in order"),
         .single(
-            "accessLogSampling", \.accessLogSampling, .share,
+            "accessLogSampling", \.accessLogSampling, .share, .live,
             help: "The share of connections that are logged; those that did not end in order always are"),
         .single(
-            "accessLogRate", \.accessLogRate, .number(0...10_000_000, unit: "lines"),
+            "accessLogRate", \.accessLogRate, .number(0...10_000_000, unit: "lines"), .live,
             help: "Lines a second at most; what is dropped is counted, and the log says so. 0: all"),
         .single(
             "accessLogMaxSize", \.accessLogMaxSize,
             .init("0 or a whole number of bytes from 65536 to 1099511627776") {
                 Int($0).flatMap { $0 == 0 || (65_536...(1 << 40)).contains($0) ? $0 : nil }
-            }, help: "Bytes from which on the file is put away as `NAME.1`; 0: never, SIGUSR1 has it opened anew"),
+            }, .live, help: "Bytes from which on the file is put away as `NAME.1`; 0: never, SIGUSR1 has it opened anew"
+        ),
         .single(
-            "accessLogKeep", \.accessLogKeep, .number(0...1000), help: "Files put away that are kept"),
+            "accessLogKeep", \.accessLogKeep, .number(0...1000), .live, help: "Files put away that are kept"),
         .single(
             "metricsMaxSeries", \.metricsMaxSeries, .number(100...1_000_000),
             help: "Series of each metric; what does not fit is added up in one labelled `other`"),

@@ -72,32 +72,38 @@ package final class LiveConfiguration<Configuration: Sendable>: Sendable {
 
     /// Reads everything again and has the live keys take effect in ``current``; making them so elsewhere is the
     /// caller's part.
-    package func reload() -> Outcome {
+    ///
+    /// - Parameter attempt: makes so what may fail, when a live key has changed, and returns why it cannot; with a
+    ///   reason, nothing changes.
+    package func reload(trying attempt: (Reading) -> [String] = { _ in [] }) -> Outcome {
         let next: Reading
         do throws(ConfigurationError) {
             next = try self.read()
         } catch {
-            self.state.withLock { $0.problems = error.problems }
-            return Outcome(problems: error.problems)
+            return self.fail(error.problems)
         }
-        return self.state.withLock { state in
-            state.problems = []
-            var outcome = Outcome()
-            let (old, before) = (state.reading.value, state.wanted.value)
-            for key in self.table.keys {
-                let isSame = key.isEqual(old, next.value)
-                if key.isLive, !isSame {
-                    outcome.applied.append(Self.change(of: key, old, next.value))
-                    key.copy(next.value, &state.reading.value)
-                } else if !isSame, !key.isEqual(before, next.value) {
-                    outcome.pending.append(Self.change(of: key, old, next.value))
-                }
-                if key.isLive || isSame { state.reading.origins[key.name] = next.origins[key.name] }
+        var (state, outcome) = (self.state.withLock { $0 }, Outcome())
+        let (old, before) = (state.reading.value, state.wanted.value)
+        for key in self.table.keys {
+            let isSame = key.isEqual(old, next.value)
+            if key.isLive, !isSame {
+                outcome.applied.append(Self.change(of: key, old, next.value))
+                key.copy(next.value, &state.reading.value)
+            } else if !isSame, !key.isEqual(before, next.value) {
+                outcome.pending.append(Self.change(of: key, old, next.value))
             }
-            state.reading.file = next.file
-            state.wanted = next
-            return outcome
+            if key.isLive || isSame { state.reading.origins[key.name] = next.origins[key.name] }
         }
+        state.reading.file = next.file
+        (state.wanted, state.problems) = (next, outcome.applied.isEmpty ? [] : attempt(state.reading))
+        guard state.problems.isEmpty else { return self.fail(state.problems) }
+        self.state.withLock { $0 = state }
+        return outcome
+    }
+
+    private func fail(_ problems: [String]) -> Outcome {
+        self.state.withLock { $0.problems = problems }
+        return Outcome(problems: problems)
     }
 
     private static func change(

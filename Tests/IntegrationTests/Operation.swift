@@ -39,6 +39,47 @@ struct Operation {
         #expect(offline.status == 1 && offline.errors.contains("loops: 'many'"), "\(offline)")
     }
 
+    @Test("a reload moves the access log; one that cannot be opened leaves it where it is")
+    func accessLogMoves() throws {
+        let before = try String(contentsOfFile: Self.file, encoding: .utf8)
+        defer {
+            try? before.write(toFile: Self.file, atomically: false, encoding: .utf8)
+            try? self.hangUp()
+        }
+        let (old, new) = ("\(Self.directory)/logs/n1-access.log", "\(Self.directory)/logs/moved.log")
+        func count(_ path: String) -> Int {
+            let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+            return text.split(separator: "\n").count { $0.contains(#""dst.addr":"10.201.1.1:7000""#) }
+        }
+        func expectLine(in path: String) throws {
+            let mark = count(path)
+            #expect(try self.lab.peer("red", "talk", "10.201.1.1", "7000", "hello").output == "hello")
+            _ = try eventually("a line in \(path)", { count(path) }) { $0 > mark }
+        }
+        try expectLine(in: old)
+        try self.configure(["accessLog": new])
+        _ = try eventually("the reload", { FileManager.default.fileExists(atPath: new) }) { $0 }
+        let mark = count(old)
+        try expectLine(in: new)
+        #expect(count(old) == mark)
+        try self.configure(["accessLog": "/nowhere/access.log", "failMode": "open"])
+        let status = try eventually("the refusal", { try self.lab.status("n1") }) {
+            $0.configurationProblems?.isEmpty == false
+        }
+        #expect(
+            status.configurationProblems?.contains {
+                $0.contains("accessLog: cannot open the access log /nowhere/access.log")
+            } == true)
+        // With a fault, nothing changes.
+        #expect(status.failMode != "open")
+        try expectLine(in: new)
+        let process = try self.lab.run("pid", "n1").lines[0]
+        let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd").compactMap {
+            try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/fd/\($0)")
+        }
+        #expect(open.contains(new) && !open.contains(old))
+    }
+
     @Test("the level of a component changes while the daemon runs, and falls back by itself")
     func levels() throws {
         let changed = try self.lab.control(node: "n1", "logs", "level", "enrolment", "trace", "--for", "2s")

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Logging
 import MeshModel
 import MeshTelemetry
 import Synchronization
 import Testing
 
 @testable import MeshAgent
+@testable import MeshConfiguration
 
 /// Which connections get lines while they are open.
 @Suite struct ConnectionTelemetryTests {
@@ -33,7 +35,7 @@ import Testing
         }
         telemetry.closed(old)
         telemetry.observe([young], now: 155 * Self.second)
-        #expect(telemetry.accessLog?.close() == true)
+        #expect(telemetry.accessLog.close())
         let lines = try String(contentsOf: file, encoding: .utf8).split(separator: "\n")
         func count(_ event: String, _ id: Int) -> Int {
             lines.count { $0.contains(#""event":"\#(event)","connection":\#(id),"#) }
@@ -43,6 +45,28 @@ import Testing
         #expect(count("periodic", 1) == 2)
         #expect(count("periodic", 2) == 1)
         #expect(count("close", 1) == 1 && count("close", 2) == 0)
+    }
+
+    @Test func aReloadMovesTheAccessLogOrSaysWhyNot() throws {
+        let directory = FileManager.default.temporaryDirectory.appending(path: "nodemesh-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        func reading(_ name: String) -> ConfigurationReading<AgentConfiguration> {
+            var configuration = AgentConfiguration(node: "n1")
+            configuration.accessLog = directory.appending(path: name).path()
+            return .init(value: configuration, origins: ["accessLog": .file(name: "node.yaml", line: 7)])
+        }
+        let (old, new, none) = (reading("old"), reading("new"), reading("nowhere/log"))
+        let telemetry = try ConnectionTelemetry(accessLog: old.value.accessLogSettings)
+        let logger = Logger(label: "test")
+        #expect(telemetry.changeAccessLog(from: old.value, to: old, logger: logger).isEmpty)
+        let problems = telemetry.changeAccessLog(from: old.value, to: none, logger: logger)
+        #expect(problems.count == 1)
+        #expect(problems.first?.hasPrefix("node.yaml:7: accessLog: cannot open the access log ") == true)
+        #expect(telemetry.accessLog.settings == old.value.accessLogSettings)
+        #expect(telemetry.changeAccessLog(from: old.value, to: new, logger: logger).isEmpty)
+        #expect(telemetry.accessLog.settings == new.value.accessLogSettings)
+        #expect(telemetry.accessLog.close())
     }
 
     @Test func whoeverAsksIsToldOfEnds() throws {

@@ -55,4 +55,23 @@ import Testing
         #expect(live.reload().applied.map(\.key) == ["failMode"])
         #expect(live.problems.isEmpty)
     }
+
+    @Test func whatCannotBeMadeSoKeepsEverything() throws {
+        let source = Source("failMode: closed\nloops: 1\n")
+        let live = try source.live()
+        source.set("failMode: open\nloops: 2\n")
+        let outcome = live.reload { next in
+            #expect(next.value.failMode == .open && next.value.loops == 1, "what would be in force")
+            #expect(next.origin(of: "failMode").description == "f:2")
+            return ["no"]
+        }
+        #expect(outcome == .init(problems: ["no"]))
+        #expect(live.problems == ["no"] && live.pending.isEmpty)
+        #expect(live.current.failMode == .closed)
+        #expect(live.reload { _ in [] }.applied.map(\.key) == ["failMode"])
+        #expect(live.current.failMode == .open && live.problems.isEmpty)
+        // Nothing to try where no live key has changed.
+        source.set("failMode: open\nloops: 3\n")
+        #expect(live.reload { _ in ["not asked"] }.pending.map(\.key) == ["loops"])
+    }
 }

@@ -220,7 +220,11 @@ class Lab:
         """A daemon's own file, also when it is empty: the host's in /etc is not for the lab."""
         path = directory / "config.yaml"
         # JSON is YAML too.
-        path.write_text(json.dumps(values).replace("${LAB_CGROUP}", str(self.cgroup)))
+        places = {"${LAB_CGROUP}": self.cgroup, "${LAB_DIRECTORY}": self.directory}
+        text = json.dumps(values)
+        for name, place in places.items():
+            text = text.replace(name, str(place))
+        path.write_text(text)
         return path
 
     def start_control(self):
@@ -310,7 +314,8 @@ class Lab:
             "--data-dir", str(directory / "data"), "--run-dir", str(directory / "run"),
             "--instance", self.instance(node),
             *(word for address in node.tunnel_addresses for word in ("--node-address", address)),
-            "--access-log", str(self.directory / "logs" / f"{node.name}-access.log"),
+            *([] if "accessLog" in node.config else
+              ["--access-log", str(self.directory / "logs" / f"{node.name}-access.log")]),
         ]
 
     def wait_ready(self, node, process=None, since=None):

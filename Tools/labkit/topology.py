@@ -34,7 +34,8 @@ class Node:
     name: str
     # From 1; the third byte of its workloads' addresses.
     index: int
-    # nodemeshd's configuration file; the lab's own flags win over it. ${LAB_CGROUP} is the lab's cgroup.
+    # nodemeshd's configuration file; the lab's own flags win over it. ${LAB_CGROUP} is the lab's cgroup,
+    # ${LAB_DIRECTORY} where its files are.
     config: dict = field(default_factory=dict)
     # In which families peers reach its tunnel port, the preferred one first; with IPv6 alone it also dials the control
     # plane over that.

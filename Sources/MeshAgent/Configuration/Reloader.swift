@@ -7,16 +7,23 @@ import MeshLinux
 /// What SIGHUP reads again: the configuration, of which some keys take effect at once, and the enrolment files.
 final class Reloader: Sendable {
     let live: LiveConfiguration<AgentConfiguration>
+    typealias Reading = ConfigurationReading<AgentConfiguration>
+
+    private let attempt: @Sendable (_ now: AgentConfiguration, _ next: Reading) -> [String]
     private let apply: @Sendable (AgentConfiguration) -> Void
     private let logger: Logger
 
-    /// - Parameter apply: makes the live keys so; called for each reload that changed one.
+    /// - Parameters:
+    ///   - attempt: makes the live keys so that may not be possible; returns why they cannot be.
+    ///   - apply: makes the others so; called for each reload that changed one.
     init(
         _ live: LiveConfiguration<AgentConfiguration>, logger: Logger,
+        attempt: @escaping @Sendable (_ now: AgentConfiguration, _ next: Reading) -> [String] = { _, _ in [] },
         apply: @escaping @Sendable (AgentConfiguration) -> Void
     ) {
         self.live = live
         self.logger = logger
+        self.attempt = attempt
         self.apply = apply
     }
 
@@ -24,7 +31,8 @@ final class Reloader: Sendable {
     var configuration: AgentConfiguration { self.live.current }
 
     func reloadConfiguration() {
-        let outcome = self.live.reload()
+        let now = self.configuration
+        let outcome = self.live.reload { self.attempt(now, $0) }
         if !outcome.applied.isEmpty { self.apply(self.configuration) }
         outcome.log(to: self.logger, program: self.live.table.program)
     }

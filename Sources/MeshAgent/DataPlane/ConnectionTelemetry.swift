@@ -9,7 +9,7 @@ import Synchronization
 /// Everything the daemon counts, the access log, and the traces of connections.
 package final class ConnectionTelemetry: Sendable {
     package let registry: MetricsRegistry
-    package let accessLog: AccessLog?
+    package let accessLog: AccessLogSwitch
     private let connections: ConnectionMetrics
     /// When the last line of a connection was written that is open (nanoseconds since the Unix epoch), where the access
     /// log tells of those.
@@ -26,18 +26,12 @@ package final class ConnectionTelemetry: Sendable {
     ) throws(AccessLogError) {
         self.registry = MetricsRegistry(maxSeries: maxSeries)
         self.connections = ConnectionMetrics(registry: self.registry, cluster: cluster)
-        if let accessLog {
-            self.accessLog = try AccessLog(settings: accessLog, registry: self.registry)
-        } else {
-            self.accessLog = nil
-            AccessLog.registerNone(self.registry)
-        }
+        self.accessLog = try AccessLogSwitch(accessLog, registry: self.registry)
     }
 
     package func opened(_ record: ConnectionRecord) {
         self.connections.opened(record)
-        guard let log = self.accessLog else { return }
-        log.write(record, event: .open)
+        self.accessLog.write(record, event: .open)
     }
 
     /// Opened in an earlier run.
@@ -45,7 +39,7 @@ package final class ConnectionTelemetry: Sendable {
 
     package func closed(_ record: ConnectionRecord) {
         self.connections.closed(record)
-        self.accessLog?.write(record)
+        self.accessLog.write(record)
         self.onEnded.withLock { $0 }?(record)
     }
 
@@ -63,8 +57,10 @@ package final class ConnectionTelemetry: Sendable {
     package func observe(_ records: [ConnectionRecord], now: UInt64) {
         self.progress(records)
         self.connections.releaseSeries()
-        guard let log = self.accessLog, log.settings.events.contains(.periodic) else { return }
-        let interval = UInt64(log.settings.interval) * 1_000_000_000
+        guard let settings = self.accessLog.settings, settings.events.contains(.periodic) else {
+            return self.lastLines.withLock { $0 = [:] }
+        }
+        let interval = UInt64(settings.interval) * 1_000_000_000
         self.lastLines.withLock { last in
             var next: [UInt64: UInt64] = [:]
             for record in records {
@@ -74,7 +70,7 @@ package final class ConnectionTelemetry: Sendable {
                     continue
                 }
                 next[record.id] = now
-                log.write(record, event: .periodic)
+                self.accessLog.write(record, event: .periodic)
             }
             last = next
         }

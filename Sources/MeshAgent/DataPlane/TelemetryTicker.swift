@@ -17,11 +17,10 @@ struct TelemetryTicker: ServiceLifecycle.Service {
     private static let interval = 10
 
     func run() async throws {
-        let lines = self.telemetry.accessLog.map { $0.settings.interval } ?? Self.interval
-        let pause = Duration.seconds(max(1, min(Self.interval, lines)))
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
-                try? await Task.sleep(for: pause)
+                let lines = self.telemetry.accessLog.settings?.interval ?? Self.interval
+                try? await Task.sleep(for: .seconds(max(1, min(Self.interval, lines))))
                 if Task.isCancelled { return }
                 let records = await self.proxy.connections(isSampled: true) + self.direct.connections()
                 self.telemetry.observe(records, now: Clock.wall)

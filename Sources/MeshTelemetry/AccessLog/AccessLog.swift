@@ -41,13 +41,23 @@ package final class AccessLog: Sendable {
         core.start()
     }
 
-    /// The log's metrics, all zero where there is no log.
-    package static func registerNone(_ registry: MetricsRegistry) { Self.register(registry) { (0, 0, [:]) } }
+    /// How many lines were written, left out and dropped.
+    struct Figures {
+        var written: UInt64 = 0
+        var filtered: UInt64 = 0
+        var dropped: [AccessLogQueue.Loss: UInt64] = [:]
 
-    private static func register(
-        _ registry: MetricsRegistry,
-        _ figures: @escaping @Sendable () -> (written: UInt64, filtered: UInt64, dropped: [AccessLogQueue.Loss: UInt64])
-    ) {
+        mutating func add(_ other: Self) {
+            self.written += other.written
+            self.filtered += other.filtered
+            self.dropped.merge(other.dropped, uniquingKeysWith: +)
+        }
+    }
+
+    var figures: Figures { self.core.figures }
+
+    /// The metrics of what logs there are.
+    static func register(_ registry: MetricsRegistry, _ figures: @escaping @Sendable () -> Figures) {
         registry.collect(
             "nodemesh_access_log_lines_total", .counter, help: "Lines written to the access log."
         ) { [([], Double(figures().written))] }

@@ -97,8 +97,10 @@ final class AccessLogCore: @unchecked Sendable {
         }
     }
 
-    var figures: (written: UInt64, filtered: UInt64, dropped: [AccessLogQueue.Loss: UInt64]) {
-        self.withLock { (self.queue.written, self.queue.filtered, self.queue.dropped) }
+    var figures: AccessLog.Figures {
+        self.withLock {
+            .init(written: self.queue.written, filtered: self.queue.filtered, dropped: self.queue.dropped)
+        }
     }
 
     private static func deadline(after seconds: Int) -> timespec {
