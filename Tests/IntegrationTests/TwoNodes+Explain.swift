@@ -176,6 +176,74 @@ extension TwoNodes {
             return documents.joined(separator: "\n---\n")
         }
 
+        // MARK: - Ejections
+
+        @Test("endpoints that are set aside are said to be, and get no connection")
+        func ejected() throws {
+            // Three endpoints, of which one listens.
+            let documents = """
+                apiVersion: v1
+                kind: Service
+                metadata: {name: lame, namespace: shop}
+                spec: {selector: {tier: spread}, ports: [{port: 80, targetPort: 7555}]}
+                ---
+                apiVersion: networking.istio.io/v1
+                kind: DestinationRule
+                metadata: {name: lame, namespace: shop}
+                spec:
+                  host: lame
+                  trafficPolicy:
+                    outlierDetection:
+                      {consecutiveLocalOriginFailures: 1, baseEjectionTime: 300s, maxEjectionPercent: 100}
+                """
+            let listener = try self.lab.start(
+                "far",
+                [
+                    "/usr/bin/python3", "-c",
+                    """
+                    import socket
+                    s = socket.create_server(("0.0.0.0", 7555), backlog=64)
+                    print("listening", flush=True)
+                    while True:
+                        c = s.accept()[0]
+                        c.sendall(b"far")
+                        c.close()
+                    """,
+                ])
+            defer { listener.terminate() }
+            _ = try eventually("far to listen", { listener.output }) { $0.contains("listening") }
+            try self.lab.apply(documents)
+            defer { try? self.lab.delete(documents) }
+            let address = try eventually("n1 to know the service", { try? self.lab.address(of: "lame") }) { $0 != nil }
+            let host = try #require(address)
+            var chosen: String?
+            func steps() throws -> [String: String] {
+                let answer = try self.lab.explanation("n1", "shop/alice", "\(host):80")
+                #expect(answer.verdict == "allowed")
+                let endpoints = answer.steps.filter { $0.stage == "endpoint" && $0.outcome != "chosen" }
+                chosen = answer.steps.first { $0.outcome == "chosen" }?.detail
+                return Dictionary(
+                    uniqueKeysWithValues: endpoints.map { ($0.detail.components(separatedBy: " ")[0], $0.outcome) })
+            }
+            _ = try eventually("explain to call the two ejected", within: 60) {
+                _ = try self.lab.peer("alice", "end", host, "80")
+                return try steps()
+            } until: {
+                $0 == ["shop/far": "healthy", "shop/near": "ejected", "shop/farther": "ejected"]
+            }
+            // Each of a dozen would have met one of them otherwise.
+            let mark = try self.lab.accessLogMark("n1")
+            for _ in 0..<12 {
+                #expect(try self.lab.peer("alice", "end", host, "80").lines == ["eof far"])
+            }
+            let entries = try eventually("the access log", { try self.lab.accessLog("n1", since: mark) }) {
+                $0.count { $0.destination == "\(host):80" } >= 12
+            }
+            #expect(entries.filter { $0.destination == "\(host):80" }.allSatisfy { $0.destinationWorkload == "far" })
+            #expect(try steps()["shop/far"] == "healthy")
+            #expect(chosen?.contains("shop/far") == true, "\(chosen ?? "nothing")")
+        }
+
         // MARK: - Exclusions
 
         @Test("an excluded connection is said to go past the mesh, and does", arguments: [false, true])
