@@ -31,7 +31,8 @@ extension Proxy {
     ///   - passing: workloads that the next data plane will not have: nothing of theirs is kept.
     /// - Returns: also how many connections there was no room for.
     package func keptState(limit: Int, without passing: Set<WorkloadID> = []) async -> (state: KeptState, left: Int) {
-        var carried = Self.listeners(of: self.state.withLock { $0 })
+        // Not while a namespace is neither the former data plane's any more nor this one's yet.
+        var carried = self.attaching.withLock { _ in Self.listeners(of: self.state.withLock { $0 }) }
         carried.namespaces.removeAll { !$0.members.isEmpty && $0.members.isSubset(of: passing) }
         var (summary, left) = (HandOverSummary(), 0)
         summary.listeners = carried.listenerCount

@@ -113,7 +113,6 @@ import Testing
                 same = now > 0 && now == last ? same + 1 : 0
                 last = now
             }
-            #expect(await mesh.a.proxy.statistics().buffersLent == 0, "round \(round)")
             let handOver = try await mesh.a.replace(isCrash: true)
             #expect(handOver.taken.carried == 1 && handOver.taken.closed.isEmpty, "round \(round)")
         }
@@ -217,6 +216,28 @@ import Testing
         let found = CarriedState(state, &summary)
         #expect(found.connections.isEmpty && summary.carried == 0)
         #expect(summary.closed.values.reduce(0, +) == 1)
+    }
+
+    @Test func `listeners are kept while workloads are attached again`() async throws {
+        let mesh = try self.mesh()
+        let all = await mesh.a.proxy.keptState(limit: 0).state.state.summary.listeners
+        for round in 0..<20 {
+            let old = mesh.a.proxy
+            let sampler = Task {
+                var least = Int.max
+                while !Task.isCancelled {
+                    let proxy = mesh.a.proxy
+                    if proxy !== old {
+                        least = min(least, await proxy.keptState(limit: 0).state.state.summary.listeners)
+                    }
+                    await Task.yield()
+                }
+                return least
+            }
+            try await mesh.a.replace()
+            sampler.cancel()
+            #expect(await sampler.value >= all, "round \(round)")
+        }
     }
 
     @Test func `tunnels of the user-space engine are not kept`() async throws {

@@ -33,7 +33,14 @@ final class CrashKeeper: ServiceLifecycle.Service {
     /// Connections that are kept at most.
     private static let limit = 8192
 
-    private let counts = Mutex((kept: 0, left: 0))
+    private let last = Mutex(Last())
+
+    /// The last storing.
+    private struct Last {
+        var kept = 0
+        var left = 0
+        var duration = Duration.zero
+    }
 
     init(
         _ configuration: AgentConfiguration, proxy: Proxy, names: NameService?, supervision: Supervision, logger: Logger
@@ -82,15 +89,16 @@ final class CrashKeeper: ServiceLifecycle.Service {
                 "Established connections that go on if this nodemeshd is killed, and those beyond the number that is kept.",
             labels: ["state"]
         ) {
-            let counts = self.counts.withLock { $0 }
-            return [(["kept"], Double(counts.kept)), (["left"], Double(counts.left))]
+            let last = self.last.withLock { $0 }
+            return [(["kept"], Double(last.kept)), (["left"], Double(last.left))]
         }
     }
 
     /// Connections that come to be worth keeping say nothing of it.
     private func watchConnections() async {
         while !Task.isCancelled {
-            try? await Task.sleep(for: Self.look)
+            let duration = self.last.withLock { $0.duration }
+            try? await Task.sleep(for: max(Self.look, duration * Self.share))
             if await self.proxy.hasOthersToKeep() { self.source.yield() }
         }
     }
@@ -105,12 +113,15 @@ final class CrashKeeper: ServiceLifecycle.Service {
                 try await onThread { try self.put(kept.state, in: store, on: shelf) }
                 try store.clear(last)
                 (next, last) = (last, next)
-                self.counts.withLock { $0 = (kept.state.summary.carried, left) }
+                let duration = ContinuousClock.now - begin
+                self.last.withLock {
+                    $0 = Last(kept: kept.state.summary.carried, left: left, duration: duration)
+                }
             } catch {
                 self.logger.warning(
                     "nothing new is kept for the case of a crash", metadata: ["reason": "\(error)"])
             }
-            try? await Task.sleep(for: max(Self.debounce, (ContinuousClock.now - begin) * Self.share))
+            try? await Task.sleep(for: Self.debounce)
         }
     }
 
