@@ -52,6 +52,8 @@ package struct Agent: Sendable {
             return self.logger.info("stopped before this node has joined")
         }
         trace.reached("identity and view from disk")
+        // Beside the verification of the programs.
+        AgentParts.beginMeasuring(self.configuration)
         let steering = try AgentParts.steering(
             self.configuration, cgroup: cgroup, lock: arrival.steeringLock(), logger: self.logger)
         trace.reached("kernel programs")

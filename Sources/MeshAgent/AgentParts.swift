@@ -292,6 +292,10 @@ struct AgentParts: Sendable {
             nameService: nameService)
     }
 
+    static func beginMeasuring(_ configuration: AgentConfiguration) {
+        Proxy.beginMeasuring(Self.proxyConfiguration(configuration, loops: 1))
+    }
+
     private static func proxyConfiguration(_ configuration: AgentConfiguration, loops: Int) -> ProxyConfiguration {
         var proxy = ProxyConfiguration(
             loops: loops, tunnelListener: SocketAddress(ip: IPAddress(high: 0, low: 0), port: MeshPorts.tunnel))

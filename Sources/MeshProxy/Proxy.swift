@@ -120,6 +120,13 @@ package final class Proxy: Sendable {
         return summary
     }
 
+    /// Measures on a thread of its own what ``prepare()`` will ask, so that something else can be done meanwhile.
+    package static func beginMeasuring(_ configuration: ProxyConfiguration) {
+        guard case .automatic = configuration.aead else { return }
+        // Without the thread it is measured later.
+        try? OSThread(name: "nm-measure") { _ = AEADProvider.fastest() }.detach()
+    }
+
     /// What depends on this machine's speed.
     private struct Choice {
         var aead: AEADProvider
