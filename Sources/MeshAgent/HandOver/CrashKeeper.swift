@@ -28,8 +28,8 @@ final class CrashKeeper: ServiceLifecycle.Service {
     private static let debounce = Duration.milliseconds(100)
     /// Between two looks at which connections there are.
     private static let look = Duration.seconds(1)
-    /// The share of time that storing may take: a hundred thousand connections must not keep the loops busy with it.
-    private static let share = 20
+    /// Connections that come and go are stored for a fifth of the time at most.
+    private static let share = 5
     /// Connections that are kept at most.
     private static let limit = 8192
 
