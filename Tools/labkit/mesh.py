@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 from pathlib import Path
 
@@ -319,13 +320,13 @@ class Lab:
         ]
 
     def wait_ready(self, node, process=None, since=None):
-        """Until a node's daemon is ready, one that started after `since` (its `startedAt`) if that is given."""
+        """Until a node's daemon is ready, another one than `since` (see `daemon`) if that is given."""
 
         def ready():
             if process is not None:
                 self.must_run(process, node)
-            status = self.ask(node, "/v1/status")
-            return status["isReady"] and status["startedAt"] != since
+            pid, status = self.ask_daemon(node, "/v1/status")
+            return status["isReady"] and pid != since
 
         kernel.wait_for(f"nodemeshd of {node.name} to be ready", ready, STARTUP, self.log_of(node))
 
@@ -343,10 +344,10 @@ class Lab:
             watchdog=node.watchdog * kernel.PATIENCE)
         return manager.launch(unit, self.cgroup / "manager", directory / "manager.json")
 
-    def started_at(self, node):
-        """When the node's daemon started, None when it does not answer."""
+    def daemon(self, node):
+        """The process that answers for a node, None when none does. Times will not do: two may start in one second."""
         try:
-            return self.ask(node, "/v1/status")["startedAt"]
+            return self.ask_daemon(node, "/v1/status")[0]
         except (OSError, ValueError):
             return None
 
@@ -356,7 +357,7 @@ class Lab:
             self.kill(target, number)
             self.start(target, wait)
             return
-        before = self.started_at(target)
+        before = self.daemon(target)
         if hard:
             self.client(target).ask("kill", signal=int(number))
         else:
@@ -381,7 +382,7 @@ class Lab:
 
     def take_over(self, node, program=None):
         """Starts a second nodemeshd, which takes over from the one that runs."""
-        before = self.started_at(node)
+        before = self.daemon(node)
         if before is None:
             raise LabError(f"nodemeshd of {node.name} does not answer, so nobody can take over from it")
         old = kernel.pids(self.cgroup_of(node))
@@ -392,11 +393,16 @@ class Lab:
 
     def ask(self, node, path):
         """GET from a node's admin socket."""
+        return self.ask_daemon(node, path)[1]
+
+    def ask_daemon(self, node, path):
+        """As `ask`, with the process that listens there."""
         connection = http.client.HTTPConnection("localhost", timeout=5)
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(5)
         try:
             connection.sock.connect(str(self.socket_of(node)))
+            credentials = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
             connection.request("GET", path)
             answer = connection.getresponse()
             body = answer.read()
@@ -406,7 +412,7 @@ class Lab:
             connection.close()
         if answer.status != 200:
             raise OSError(f"{path}: {answer.status} {body.decode(errors='replace').strip()}")
-        return json.loads(body)
+        return struct.unpack("iII", credentials)[0], json.loads(body)
 
     # Workloads
 
