@@ -131,11 +131,3 @@ extension LoopCore {
             written: kernel.account.position &- (kernel.isCloseSent ? RelayBalance.closeNotify : 0), isTunnel: true)
     }
 }
-
-/// What a loop's last look at what is to be kept has found.
-struct Keeping {
-    /// The newest pipe then.
-    var pipes: UInt64 = 0
-    /// A kept relay has ended since.
-    var hasLost = false
-}

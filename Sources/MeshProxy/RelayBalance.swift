@@ -76,6 +76,8 @@ struct RelayBalance: Equatable {
         let between = flow.between(read: read, written: written)
         if between == Int64(inPipe) {
             let delivered = flow.delivered(written: written)
+            // Far from where adding to it would overflow, whatever the balance says.
+            if delivered >> 62 != 0 { return .lost }
             return .whole(up: delivered, down: delivered)
         }
         // Records that TCP had no room for follow by themselves.

@@ -49,6 +49,12 @@ import Testing
                 == .whole(up: 13, down: 2))
     }
 
+    @Test func `a balance that nobody can have is no reason to count from anywhere`() {
+        var balance = self.balance
+        balance.up.base = .max - 600
+        #expect(balance.find(self.client(), self.server(), inPipes: (30, 0)) == .lost)
+    }
+
     @Test func `a closed socket ends both`() {
         var closed = self.client()
         closed.isOpen = false
