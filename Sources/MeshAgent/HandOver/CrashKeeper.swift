@@ -30,8 +30,9 @@ final class CrashKeeper: ServiceLifecycle.Service {
     private static let look = Duration.seconds(1)
     /// Connections that come and go are stored for a fifth of the time at most.
     private static let share = 5
-    /// Connections that are kept at most.
-    private static let limit = 8192
+    /// Connections that are kept at most. While they are copied each takes two descriptors more, which must not be those
+    /// of new connections.
+    private let limit = min(8192, ProcessLimits.raiseDescriptorLimit() / 40)
 
     private let last = Mutex(Last())
 
@@ -109,7 +110,7 @@ final class CrashKeeper: ServiceLifecycle.Service {
             let begin = ContinuousClock.now
             do {
                 let shelf = next
-                let (kept, left) = await self.proxy.keptState(limit: Self.limit, without: [Canary.id])
+                let (kept, left) = await self.proxy.keptState(limit: self.limit, without: [Canary.id])
                 try await onThread { try self.put(kept.state, in: store, on: shelf) }
                 try store.clear(last)
                 (next, last) = (last, next)
