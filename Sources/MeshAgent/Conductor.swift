@@ -118,7 +118,7 @@ struct Conductor: ServiceLifecycle.Service {
             // For the metrics, which do not wait for the loops.
             _ = await self.proxy.statistics()
             // Otherwise it may be what keeps a workload of the last run from speaking in clear text.
-            if round % Self.kernelPruning == 0, await self.registry.knowsAll { self.pruneKernel() }
+            if round % Self.kernelPruning == 0, await self.registry.knowsAll { await self.pruneKernel() }
             if round % Self.kernelPruning == 0 { self.upkeep.measureMaps() }
             self.upkeep.followProbes()
             await self.names?.look()
@@ -131,7 +131,8 @@ struct Conductor: ServiceLifecycle.Service {
         }
     }
 
-    /// The canary's tries: the first as soon as the mesh is known, after an alarm soon again.
+    /// The canary's tries: the first as soon as the mesh is known, after an alarm soon again. What it finds missing is put
+    /// back; the alarm stays until the next try has found it there.
     private func sing() async {
         while !Task.isCancelled {
             let interval = self.reloader.configuration.canaryInterval
@@ -140,7 +141,8 @@ struct Conductor: ServiceLifecycle.Service {
                 try? await Task.sleep(for: .seconds(1))
                 continue
             }
-            let isWell = await self.canary.look(snapshot)
+            let (isWell, damaged) = await self.canary.look(snapshot)
+            if !damaged.isEmpty { await self.registry.reattach(damaged) }
             try? await Task.sleep(for: .seconds(isWell ? interval : min(interval, Self.alarmInterval)))
         }
     }
@@ -158,9 +160,11 @@ struct Conductor: ServiceLifecycle.Service {
         }
     }
 
-    private func pruneKernel() {
+    private func pruneKernel() async {
+        // The registry has just looked, and holds their namespaces open.
+        let known = Set(await self.registry.all.map(\.key) + [Canary.key])
         do throws(SteeringError) {
-            try self.steering.pruneStale()
+            try self.steering.pruneStale(keeping: known)
         } catch {
             self.logger.error("stale eBPF state remains", metadata: ["reason": "\(error)"])
         }

@@ -4,7 +4,7 @@ import Glibc
 import MeshLinux
 import Synchronization
 
-/// A hook of an enrolled cgroup at which this instance's program does not run.
+/// A hook of an enrolled cgroup, or of its network namespace, at which this instance's program does not run.
 package struct MissingProgram: Hashable, Sendable {
     /// The workload's name.
     package let id: String
@@ -15,8 +15,8 @@ package struct MissingProgram: Hashable, Sendable {
 }
 
 extension Steering {
-    /// Asks the kernel which programs run for each enrolled cgroup, those attached further up included, and compares. A
-    /// cgroup that is gone misses nothing.
+    /// Asks the kernel which programs run for each enrolled cgroup, those attached further up included, and for its network
+    /// namespace, and compares. A cgroup that is gone misses nothing.
     ///
     /// - Parameter only: the key of the one workload to ask about; nil: all.
     package func missingPrograms(of only: UInt32? = nil) -> [MissingProgram] {
@@ -28,15 +28,24 @@ extension Steering {
             guard let directory = try? FileDescriptor(path: entry.cgroup.path),
                 (try? Cgroup(path: entry.cgroup.path))?.id == entry.cgroup.id
             else { continue }
+            let place = (id: entry.id, path: entry.cgroup.path)
+            if !self.isInboundAttached(entry) {
+                missing.append(
+                    MissingProgram(
+                        id: place.id, key: key, cgroupPath: place.path, hook: BPF.name(of: BPF_SK_LOOKUP)))
+            }
             for hook in entry.hooks {
                 guard let id = ids[hook], let running = try? BPF.effective(directory.raw, hook.attachType),
                     !running.contains(id)
                 else { continue }
                 missing.append(
                     MissingProgram(
-                        id: entry.id, key: key, cgroupPath: entry.cgroup.path, hook: BPF.name(of: hook.attachType)))
+                        id: place.id, key: key, cgroupPath: place.path, hook: BPF.name(of: hook.attachType)))
             }
         }
+        // One that was unenrolled meanwhile misses nothing.
+        let still = self.state.withLock { $0.enrolled.mapValues(\.cgroup.id) }
+        missing.removeAll { still[$0.key] != enrolled[$0.key]?.cgroup.id }
         return missing.sorted { ($0.id, $0.hook) < ($1.id, $1.hook) }
     }
 }

@@ -87,8 +87,12 @@ extension Steering {
 
     /// Whether the program that steers inbound connections is attached to the workload's network namespace.
     package func isInboundAttached(_ key: UInt32) -> Bool {
-        guard let entry = self.state.withLock({ $0.enrolled[key] }),
-            let link = try? BPF.open(pinned: self.layout.namespace(entry.cookie)),
+        guard let entry = self.state.withLock({ $0.enrolled[key] }) else { return false }
+        return self.isInboundAttached(entry)
+    }
+
+    func isInboundAttached(_ entry: Enrolled) -> Bool {
+        guard let link = try? BPF.open(pinned: self.layout.namespace(entry.cookie)),
             let info = try? BPF.info(ofLink: link.raw)
         else { return false }
         return info.netns.netns_ino != 0

@@ -57,15 +57,18 @@ extension Steering {
 
     /// Removes what nobody needs any more: workloads whose cgroup or namespace is gone; workloads, guards and probes of an
     /// earlier run that were not asked for again; former states. Call it once after start-up enrolment and then now and
-    /// then.
+    /// then. A workload that has lost a program and is there stays: see ``missingPrograms(of:)``.
     ///
+    /// - Parameter known: keys of workloads whose namespace the caller knows to be there. A link to it that leads nowhere
+    ///   was cut by somebody then, not by the end of the namespace.
     /// - Returns: the workloads whose cgroup or namespace has vanished; they are enrolled no longer.
     @discardableResult
-    package func pruneStale() throws(SteeringError) -> [EnrolledCgroup] {
+    package func pruneStale(keeping known: Set<UInt32> = []) throws(SteeringError) -> [EnrolledCgroup] {
         try self.state.withLock { state throws(SteeringError) in
             do throws(SystemError) {
                 var vanished: [EnrolledCgroup] = []
-                for (key, entry) in state.enrolled where try !self.isAttached(entry) {
+                for (key, entry) in state.enrolled
+                where try self.isGone(entry, isNamespaceKnown: known.contains(key)) {
                     state.enrolled[key] = nil
                     vanished.append(
                         EnrolledCgroup(
@@ -102,19 +105,14 @@ extension Steering {
         }
     }
 
-    /// Whether the workload's cgroup is there and all its links lead somewhere. The kernel cuts them when a namespace
-    /// ends, and some time after a cgroup does: its last socket may live on.
-    private func isAttached(_ entry: Enrolled) throws(SystemError) -> Bool {
-        guard (try? Cgroup(path: entry.cgroup.path))?.id == entry.cgroup.id,
-            let inbound = try BPF.open(pinned: self.layout.namespace(entry.cookie)),
-            try BPF.info(ofLink: inbound.raw).netns.netns_ino != 0
-        else { return false }
-        for hook in entry.hooks {
-            guard let link = try BPF.open(pinned: "\(self.layout.workload(entry.cgroup.id))/\(hook.rawValue)"),
-                try BPF.info(ofLink: link.raw).cgroup.cgroup_id != 0
-            else { return false }
+    /// Whether the workload's cgroup or namespace has ended. The kernel cuts the link to a namespace when that ends; a pin
+    /// that somebody has removed says nothing of the kind.
+    private func isGone(_ entry: Enrolled, isNamespaceKnown: Bool) throws(SystemError) -> Bool {
+        guard (try? Cgroup(path: entry.cgroup.path))?.id == entry.cgroup.id else { return true }
+        guard !isNamespaceKnown, let inbound = try BPF.open(pinned: self.layout.namespace(entry.cookie)) else {
+            return false
         }
-        return true
+        return try BPF.info(ofLink: inbound.raw).netns.netns_ino == 0
     }
 
     /// How often each thing has happened since the maps were made, by ``Reason/name``.

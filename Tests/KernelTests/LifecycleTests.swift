@@ -119,6 +119,59 @@ extension KernelTests {
             }
         }
 
+        private func missing(_ sandbox: Sandbox, until isRight: ([String]) -> Bool) -> [String] {
+            // The kernel lets go of a link without a pin in the background.
+            for _ in 0..<500 {
+                let hooks = sandbox.steering.missingPrograms().map(\.hook)
+                if isRight(hooks) { return hooks }
+                usleep(10_000)
+            }
+            return sandbox.steering.missingPrograms().map(\.hook)
+        }
+
+        @Test func aWorkloadThatLosesItsProgramsStaysEnrolled() throws {
+            try Sandbox.run { sandbox in
+                let listener = try sandbox.outboundListener()
+                let layout = sandbox.steering.layout
+                #expect(sandbox.steering.missingPrograms().isEmpty)
+                try FileTree.remove("\(layout.workload(sandbox.workload.id))/\(Hook.connect4.rawValue)")
+                try FileTree.remove(layout.namespace(try sandbox.inside.cookie()))
+                let hooks = ["cgroup/connect4", "sk_lookup"]
+                #expect(self.missing(sandbox) { $0 == hooks } == hooks)
+                #expect(try sandbox.steering.pruneStale().isEmpty)
+                #expect(sandbox.steering.enrolled().map(\.id) == ["default/test"])
+                #expect(sandbox.steering.missingPrograms().map(\.hook) == hooks)
+                for map in ["nm_enrolled", "nm_namespaces"] { #expect(sandbox.entries(map) == 1) }
+
+                try sandbox.enrol(key: 7)
+                #expect(sandbox.steering.missingPrograms().isEmpty)
+                try self.expectCaptured(sandbox, key: 7, listener)
+            }
+        }
+
+        @Test func linksThatSomebodyHasCutAreNoEndOfANamespaceThatIsKnown() throws {
+            try Sandbox.run { sandbox in
+                let listener = try sandbox.outboundListener()
+                let layout = sandbox.steering.layout
+                let cookie = try sandbox.inside.cookie()
+                for pin in [
+                    "\(layout.workload(sandbox.workload.id))/\(Hook.connect4.rawValue)", layout.namespace(cookie),
+                ] {
+                    guard let link = try BPF.open(pinned: pin) else {
+                        throw SystemError(call: "bpf(OBJ_GET)", errno: ENOENT)
+                    }
+                    #expect(bpf_link_detach(link.raw) == 0)
+                }
+                let hooks = ["cgroup/connect4", "sk_lookup"]
+                #expect(self.missing(sandbox) { $0 == hooks } == hooks)
+                #expect(try sandbox.steering.pruneStale(keeping: [7]).isEmpty)
+                #expect(sandbox.steering.missingPrograms().map(\.hook) == hooks)
+                try sandbox.enrol(key: 7)
+                #expect(sandbox.steering.missingPrograms().isEmpty)
+                try self.expectCaptured(sandbox, key: 7, listener)
+            }
+        }
+
         @Test func aRemovedNamespaceIsPruned() throws {
             try Sandbox.run { sandbox in
                 sandbox.dropNamespaces()

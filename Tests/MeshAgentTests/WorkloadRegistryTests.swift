@@ -195,6 +195,24 @@ import Testing
         #expect(next.plane.attached == ["shop/web"])
     }
 
+    @Test func whatHasLostItsProgramsIsAttachedAnew() async throws {
+        let fixture = try await Fixture.started()
+        let entry = try #require(try await fixture.registry.enrol(.named("web")))
+        _ = try await fixture.registry.enrol(.named("api"))
+        await fixture.plane.detach(entry.id, key: entry.key)
+        #expect(fixture.plane.attached == ["shop/api"])
+        await fixture.registry.reattach([entry.key, 999])
+        #expect(fixture.plane.attached == ["shop/api", "shop/web"])
+        // What is unenrolled is not steered again, and a failure takes nothing away.
+        fixture.plane.refuses.withLock { $0 = true }
+        await fixture.registry.reattach([entry.key])
+        #expect(await fixture.registry.all.map(\.key).contains(entry.key))
+        fixture.plane.refuses.withLock { $0 = false }
+        try await fixture.registry.unenrol(entry.id)
+        await fixture.registry.reattach([entry.key])
+        #expect(fixture.plane.attached == ["shop/api"])
+    }
+
     @Test func severalInOneNamespaceShareIt() async throws {
         let fixture = try await Fixture.started()
         _ = try await fixture.registry.enrol(.named("web"))

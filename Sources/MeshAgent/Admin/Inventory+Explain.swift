@@ -59,7 +59,8 @@ extension NodeFacts.Hook {
     /// - Returns: nil when the kernel cannot be asked, or knows no such workload any more.
     init?(_ steering: Steering, outbound key: UInt32, to destination: SocketAddress) {
         guard let course = try? steering.course(of: key, to: destination) else { return nil }
-        let missing = steering.missingPrograms(of: key).map(\.hook)
+        // What steers inbound connections is the other end's concern.
+        let missing = steering.missingPrograms(of: key).map(\.hook).filter { $0 != "sk_lookup" }
         var steered: NodeFacts.Steered =
             switch course.reason {
             case nil: .leftAlone

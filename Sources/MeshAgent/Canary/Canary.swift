@@ -27,7 +27,6 @@ final class Canary: Sendable {
         var tries: UInt64 = 0
         var alarms: UInt64 = 0
         var namespace: NetworkNamespace?
-        var missing: [MissingProgram] = []
     }
 
     private let cgroup: String
@@ -97,8 +96,8 @@ final class Canary: Sendable {
     /// Makes one try, and looks at every enrolled workload's programs.
     ///
     /// - Parameter snapshot: in which nobody must have the address.
-    /// - Returns: whether all is well, as far as it is known.
-    func look(_ snapshot: MeshSnapshot) async -> Bool {
+    /// - Returns: whether all is well, as far as it is known, and the keys of workloads that have lost programs.
+    func look(_ snapshot: MeshSnapshot) async -> (isWell: Bool, damaged: Set<UInt32>) {
         let missing = self.steering.missingPrograms()
         var verdict = CanaryVerdict.unknown("no address of the mesh prefixes is free")
         if let address = Self.address(in: snapshot, random: UInt16.random(in: 20_000...60_000)) {
@@ -109,8 +108,11 @@ final class Canary: Sendable {
             verdict = .alarm("workload \(first.id) has lost its program at \(first.hook)\(more)")
         }
         self.conclude(verdict, missing: missing)
-        if case .alarm = verdict { return false }
-        return true
+        let damaged = Set(missing.map(\.key))
+        // It is enrolled anew by its next try.
+        if damaged.contains(Self.key) { await self.stop() }
+        if case .alarm = verdict { return (false, damaged) }
+        return (true, damaged)
     }
 
     private func attempt(_ address: SocketAddress) async -> CanaryVerdict {
@@ -173,7 +175,6 @@ final class Canary: Sendable {
             let former = state.status?.outcome
             state.tries += 1
             if case .alarm = verdict { state.alarms += 1 }
-            state.missing = missing
             state.status = CanaryStatus(outcome: verdict.outcome, detail: verdict.detail, at: Date())
             return former
         }

@@ -31,6 +31,29 @@ extension WorkloadRegistry {
         await self.announce()
     }
 
+    /// Steers workloads anew that are enrolled and have lost programs. What fails is tried again after the next look.
+    package func reattach(_ keys: Set<UInt32>) async {
+        for id in self.all.filter({ keys.contains($0.key) }).map(\.id) {
+            // It may have gone, or be going, while the others were attached.
+            guard let entry = self.entries[id], keys.contains(entry.key), !self.busy.contains(id) else { continue }
+            self.reattached = id
+            defer { self.reattached = nil }
+            let metadata: Logger.Metadata = ["workload.id": "\(id)"]
+            do throws(EnrolmentError) {
+                try await self.plane.attach(id, key: entry.key, workload: entry.workload, options: entry.options)
+                // Changed meanwhile, which must not be undone.
+                if let now = self.entries[id], now.options != entry.options, !self.busy.contains(id) {
+                    try await self.plane.attach(id, key: now.key, workload: now.workload, options: now.options)
+                }
+                self.logger.notice("the programs of a workload were put back", metadata: metadata)
+            } catch {
+                self.logger.error(
+                    "the programs of a workload could not be put back",
+                    metadata: metadata.merging(["reason": "\(error)"]) { $1 })
+            }
+        }
+    }
+
     private func retire(_ gone: [(entry: Entry, reason: String)]) async {
         for (entry, reason) in gone where !self.busy.contains(entry.id) && self.entries[entry.id]?.key == entry.key {
             self.logger.info("workload vanished", metadata: ["workload.id": "\(entry.id)", "reason": "\(reason)"])

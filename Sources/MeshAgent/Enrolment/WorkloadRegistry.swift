@@ -44,6 +44,8 @@ package actor WorkloadRegistry {
     var entries: [WorkloadID: Entry] = [:]
     /// Being attached or detached right now: a second request for the name waits for nobody and is refused.
     var busy: Set<WorkloadID> = []
+    /// Being attached anew, see ``reattach(_:)``: not detached before that is over, or the programs would stay.
+    var reattached: WorkloadID?
     /// What is declared and not here. The programs that the last run gave to one of them must stay: they refuse, and
     /// without them the workload would speak in clear text.
     var waiting: [WorkloadID: Waiting] = [:]
@@ -323,6 +325,7 @@ package actor WorkloadRegistry {
 
     func remove(_ entry: Entry) async {
         self.busy.insert(entry.id)
+        while self.reattached == entry.id { try? await Task.sleep(for: .milliseconds(1)) }
         await self.plane.detach(entry.id, key: entry.key)
         self.names?.remove(entry.key)
         self.entries[entry.id] = nil
