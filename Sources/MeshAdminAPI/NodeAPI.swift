@@ -14,12 +14,15 @@ package struct NodeStatus: Codable, Sendable, Hashable {
         package var contactAgeSeconds: Double?
         /// The view is older than maxStaleness, and new connections are refused.
         package var isStale: Bool?
+        /// The view on disk, with which a start without the control plane begins, is this one; nil: none is kept.
+        package var isViewKept: Bool?
         package init(
             address: String, isConnected: Bool, viewAgeSeconds: Double?, lastError: String?,
-            contactAgeSeconds: Double? = nil, isStale: Bool? = nil
+            contactAgeSeconds: Double? = nil, isStale: Bool? = nil, isViewKept: Bool? = nil
         ) {
             self.contactAgeSeconds = contactAgeSeconds
             self.isStale = isStale
+            self.isViewKept = isViewKept
             self.address = address
             self.isConnected = isConnected
             self.viewAgeSeconds = viewAgeSeconds

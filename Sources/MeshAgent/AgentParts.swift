@@ -288,7 +288,7 @@ struct AgentParts: Sendable {
             sockets: sockets, canary: canary,
             startedAt: Date(), loops: loops, proxy: proxy, steering: steering, registry: registry, views: views,
             control: control, certificateManager: certificates, refusals: refusals, direct: path,
-            health: self.health, freshness: freshness, handOver: handOver,
+            health: self.health, freshness: freshness, keeper: keeper, handOver: handOver,
             nameService: nameService)
     }
 

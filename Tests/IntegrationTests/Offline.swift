@@ -341,15 +341,16 @@ struct Offline {
         } until: {
             $0
         }
-        // What was last told is written a second after it.
-        let views = try ["n1", "n2"].map { try self.data($0) + "/view.snapshot" }
-        var last: [Date?] = []
-        _ = try eventually("the views to rest") {
-            let times = views.map {
-                try? FileManager.default.attributesOfItem(atPath: $0)[.modificationDate] as? Date
+        // What was last told is written some time after it, and news of one workload may come after that of another.
+        var times: [Date?] = []
+        _ = try eventually("the views to rest", within: 40) {
+            let former = times
+            times = try ["n1", "n2"].map { node in
+                let view = try self.data(node) + "/view.snapshot"
+                return try FileManager.default.attributesOfItem(atPath: view)[.modificationDate] as? Date
             }
-            defer { last = times }
-            return times == last && times.allSatisfy { $0.map { $0.timeIntervalSinceNow < -2 } ?? false }
+            return try times == former && times.allSatisfy { $0.map { $0.timeIntervalSinceNow < -2 } ?? false }
+                && ["n1", "n2"].allSatisfy { try self.lab.status($0).controlPlane.isViewKept == true }
         } until: {
             $0
         }

@@ -203,20 +203,25 @@ struct ViewStoreTests {
         // Nothing is known yet.
         #expect(await keeper.write())
         #expect(try self.load().snapshot == nil)
+        #expect(!keeper.isCurrent)
         freshness.confirm()
         let running = Task { try await keeper.run() }
         keeper.changed()
         #expect(await clock.advance { (try? self.load().snapshot) != nil })
         #expect(await clock.advance(in: .seconds(1)) { (try? self.load().snapshot?.header.confirmedAt) != nil })
+        #expect(await clock.advance { keeper.isCurrent })
         // The data directory goes away.
         let moved = TemporaryDirectory()
         try FileManager.default.moveItem(atPath: self.directory.path, toPath: moved.path)
         try Data().write(to: URL(filePath: self.directory.path))
         keeper.changed()
+        #expect(!keeper.isCurrent)
         #expect(await clock.advance(in: .seconds(1)) { !faults.present.isEmpty })
+        #expect(!keeper.isCurrent)
         try FileManager.default.removeItem(atPath: self.directory.path)
         try FileManager.default.moveItem(atPath: moved.path, toPath: self.directory.path)
         #expect(await clock.advance(in: .seconds(1)) { faults.present.isEmpty })
+        #expect(keeper.isCurrent)
         running.cancel()
         try await running.value
         #expect(try self.load().snapshot != nil)

@@ -104,7 +104,7 @@ struct VerbTests {
     }
 
     @Test func aNodeThatIsNotReadyFails() async throws {
-        let status = NodeStatus(
+        var status = NodeStatus(
             node: "n1", version: "1", startedAt: CommandLineRun.now, trustDomain: "mesh.internal", isReady: false,
             controlPlane: .init(
                 address: "192.0.2.1:15012", isConnected: false, viewAgeSeconds: nil, lastError: "refused"),
@@ -125,6 +125,16 @@ struct VerbTests {
         let wide = await CommandLineRun("status -o wide", transport: stub)
         #expect(wide.output.contains("captured 3, origin_lost 0\n"))
         #expect(wide.output.contains("Map nm_abi:       1 of 1\n"))
+
+        status.controlPlane.viewAgeSeconds = 90
+        for (isKept, word) in [(true, "kept on disk"), (false, "not all of it on disk yet")] {
+            status.controlPlane.isViewKept = isKept
+            let known = await CommandLineRun(
+                "status",
+                transport: StubTransport(
+                    ["node GET /v1/status": .response(200, try self.json(status))], otherwise: .failure(.refused)))
+            #expect(known.output.contains(", not connected, view confirmed 1m30s ago, \(word)\n"), "\(known)")
+        }
     }
 
     @Test func tokensAreAskedForAndShown() async throws {

@@ -29,6 +29,8 @@ struct Inventory: AdminBackend {
     let direct: LocalPath
     let health: HealthWatch
     let freshness: ViewFreshness
+    /// Nil: the view is not kept.
+    let keeper: ViewKeeper?
     let handOver: HandOverLog
     /// Nil: names are not answered.
     let nameService: NameService?
@@ -46,7 +48,8 @@ struct Inventory: AdminBackend {
             controlPlane: .init(
                 address: self.settings.controlPlane?.description ?? "", isConnected: connection.isConnected,
                 viewAgeSeconds: self.freshness.age?.interval, lastError: connection.lastError,
-                contactAgeSeconds: self.freshness.sinceContact?.interval, isStale: self.freshness.staleness != nil),
+                contactAgeSeconds: self.freshness.sinceContact?.interval, isStale: self.freshness.staleness != nil,
+                isViewKept: self.keeper?.isCurrent),
             certificate: self.control.certificateSummary,
             failMode: self.reloader.configuration.failMode.rawValue, loops: self.loops,
             connectionsOpen: await self.proxy.statistics().connections + self.direct.openCount,

@@ -20,6 +20,8 @@ package final class ViewKeeper: ServiceLifecycle.Service {
         var sequence: UInt64
         /// There is something that is not on disk.
         var isDue = false
+        /// What was due is being written.
+        var isWriting = false
         /// A view is on disk, to which a mark belongs.
         var isKept: Bool
     }
@@ -55,6 +57,11 @@ package final class ViewKeeper: ServiceLifecycle.Service {
         self.source = source
         self.state = Mutex(State(sequence: found.sequence, isKept: found.snapshot != nil))
         self.alarm = Alarm(clock: clock)
+    }
+
+    /// Whether a start without the control plane would find what this run knows.
+    package var isCurrent: Bool {
+        self.state.withLock { $0.isKept && !$0.isDue && !$0.isWriting }
     }
 
     /// The view is another than the one on disk.
@@ -103,6 +110,7 @@ package final class ViewKeeper: ServiceLifecycle.Service {
             if isDue || !isKept {
                 let sequence = self.state.withLock { state in
                     state.isDue = false
+                    state.isWriting = true
                     state.sequence += 1
                     return state.sequence
                 }
@@ -112,7 +120,10 @@ package final class ViewKeeper: ServiceLifecycle.Service {
                 try await self.queue.run { [store] in
                     try store.save(ViewSnapshot(header: header, responses: try discovery.kept()))
                 }
-                self.state.withLock { $0.isKept = true }
+                self.state.withLock { state in
+                    state.isKept = true
+                    state.isWriting = false
+                }
                 self.logger.debug("the view is on disk", metadata: ["sequence": "\(sequence)"])
             } else {
                 let mark = ViewMark(
@@ -123,7 +134,10 @@ package final class ViewKeeper: ServiceLifecycle.Service {
             self.faults.clear("view")
             return true
         } catch {
-            self.state.withLock { $0.isDue = $0.isDue || isDue }
+            self.state.withLock { state in
+                state.isDue = state.isDue || isDue
+                state.isWriting = false
+            }
             self.faults.report("view", (error as? ControlPlaneError)?.message ?? "the view cannot be kept: \(error)")
             return false
         }

@@ -13,10 +13,13 @@ extension NodeStatus {
         facts.add("Version", "\(self.version), up \(Human.duration(now.timeIntervalSince(self.startedAt)))")
         facts.add("Trust domain", self.trustDomain)
         facts.add("Mesh prefixes", self.meshPrefixes.joined(separator: ", "))
-        let view = self.controlPlane.viewAgeSeconds.map { "view confirmed \(Human.duration($0)) ago" } ?? "no view yet"
+        let view = self.controlPlane.viewAgeSeconds.map { age in
+            let kept = self.controlPlane.isViewKept.map { $0 ? ", kept on disk" : ", not all of it on disk yet" } ?? ""
+            return "view confirmed \(Human.duration(age)) ago\(kept)"
+        }
         facts.add(
             "Control plane",
-            "\(self.controlPlane.address), \(self.controlPlane.isConnected ? "connected" : "not connected"), \(view)",
+            "\(self.controlPlane.address), \(self.controlPlane.isConnected ? "connected" : "not connected"), \(view ?? "no view yet")",
             self.controlPlane.isConnected ? .good : .bad)
         if let error = self.controlPlane.lastError { facts.add("Last error", error, .warning) }
         for alarm in self.alarms ?? [] { facts.add("Alarm", alarm, .bad) }
