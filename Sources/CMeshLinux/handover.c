@@ -104,7 +104,6 @@ int nm_stream_counts(int fd, struct nm_stream_counts *counts)
 			continue;
 		counts->read = read.low;
 		counts->written = written.low;
-		counts->end_received = (uint8_t)end_received;
 		counts->end_sent = (uint8_t)end_sent;
 		counts->is_open = info.tcpi_state != CLOSED;
 		return 0;

@@ -13,12 +13,14 @@ struct HostPackages: Sendable {
 
     private init() async throws {
         let work = Hosts.root.appending(path: ".build/test-packages").path
+        // As for the lab: of another build than the tests'.
+        let binaries = ProcessInfo.processInfo.environment["NODEMESH_BIN"] ?? ".build/debug"
         var directories: [String: String] = [:]
         for version in Self.versions {
             let directory = "\(work)/\(version)"
             let answer = try await Hosts.run(
                 "Tools/package",
-                ["--binaries", ".build/debug", "--version", version, "--compression", "none", "--output", directory])
+                ["--binaries", binaries, "--version", version, "--compression", "none", "--output", directory])
             try #require(answer.status == 0, "\(answer)")
             directories[version] = directory
         }

@@ -15,8 +15,8 @@ int nm_is_listening(int fd);
 struct nm_stream_counts {
 	/// Bytes that were taken out of the socket, and bytes that were given to it.
 	uint64_t read, written;
-	/// FIN has arrived; FIN was given to TCP; the connection is not closed.
-	uint8_t end_received, end_sent, is_open;
+	/// FIN was given to TCP; the connection is not closed.
+	uint8_t end_sent, is_open;
 };
 
 /// Exact, if nobody reads from the socket or writes to it meanwhile (SIOCINQ, SIOCOUTQ, TCP_INFO: Linux 4.1). EAGAIN:

@@ -29,7 +29,7 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
         }
     }
 
-    private struct State {
+    struct State {
         /// What the control plane is told of trust.
         var fullReport: TrustReport {
             var report = self.report
@@ -63,28 +63,23 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
         var hasRejoined = false
     }
 
-    /// Between a change and its publication, so that what belongs together is published together.
-    private static let debounce: Duration = .milliseconds(50)
-    private static let defaultHeartbeat: Duration = .seconds(10)
     /// A control plane that takes the connection and says nothing for so long counts as unreachable.
     private static let silence: Duration = .seconds(20)
-    /// Until a control plane whose store is older than what this node has seen is asked again.
-    private static let rollbackPause: Duration = .seconds(10)
 
-    private let state: Mutex<State>
-    private let store: NodeCredentialStore
+    let state: Mutex<State>
+    let store: NodeCredentialStore
     private let dialler: any ControlPlaneDialler
-    private let clock: any AgentClock
-    private let logger: Logger
-    private let handlers: Handlers
+    let clock: any AgentClock
+    let logger: Logger
+    let handlers: Handlers
     private let decisions: DecisionLog?
-    private let changed: Alarm
-    private let freshness: ViewFreshness
-    private let faults: StateFaults
+    let changed: Alarm
+    let freshness: ViewFreshness
+    let faults: StateFaults
     private let rejoin: (@Sendable () async throws -> NodeCredentials)?
-    private let registrar: Mutex<Alarm?> = Mutex(nil)
+    let registrar: Mutex<Alarm?> = Mutex(nil)
     /// Held from reading the credentials to having written their successor.
-    private let saving = Mutex(())
+    let saving = Mutex(())
 
     /// - Parameters:
     ///   - discovery: what the last run held; nil: nothing. It counts as a view before the control plane is reached.
@@ -133,26 +128,6 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
 
     /// What discovery holds, to be kept; nil: it is not a whole.
     package var held: DeltaClient? { self.state.withLock { $0.discovery.isConsistent ? $0.discovery : nil } }
-
-    /// Which roots the data plane trusts and which its certificates lead to: the control plane is told at once.
-    package func setTrustReport(_ report: TrustReport) {
-        let isNew = self.state.withLock { state in
-            defer { state.report = report }
-            return state.report != report
-        }
-        if isNew { self.registrar.withLock { $0 }?.ring() }
-    }
-
-    /// Makes this what the control plane knows of the node, now and after every reconnection.
-    package func setRegistration(_ registration: NodeRegistration) {
-        let isNew = self.state.withLock { state in
-            guard state.registration != registration else { return false }
-            state.registration = registration
-            state.generation += 1
-            return true
-        }
-        if isNew { self.registrar.withLock { $0 }?.ring() }
-    }
 
     package func sign(
         csrPEM: String, for identity: SPIFFEID, validity: Duration?
@@ -279,7 +254,7 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
     }
 
     /// A call was answered. Whether that confirms the view depends on the discovery stream.
-    private func heard() {
+    func heard() {
         let now = self.clock.now
         let isCurrent = self.state.withLock { state in
             state.isHeard = true
@@ -299,211 +274,5 @@ package final class ControlPlaneClient: ServiceLifecycle.Service, CertificateSig
                     + " \(Self.silence.components.seconds) s")
         }
         while true { try await self.clock.sleep(for: .seconds(3600)) }
-    }
-
-    // MARK: - Discovery
-
-    private func discover(_ session: any ControlPlaneSession) async throws {
-        while true {
-            let first = self.state.withLock { $0.discovery.connected() }
-            do {
-                try await session.discover(first: first) { response in try self.take(response) }
-                throw ControlPlaneError(.unreachable, "the control plane ended the discovery stream")
-            } catch let error as ControlPlaneError where error.code == .rolledBack {
-                // The session goes on: its certificates and registrations are needed, only its view is not believed.
-                try await self.clock.sleep(for: Self.rollbackPause * (1 + 0.2 * self.clock.jitter()))
-                self.state.withLock { $0.discovery.disconnected() }
-            }
-        }
-    }
-
-    private func take(
-        _ response: Envoy_Service_Discovery_V3_DeltaDiscoveryResponse
-    ) throws -> Envoy_Service_Discovery_V3_DeltaDiscoveryRequest {
-        let now = self.clock.now
-        let (received, isFirst) = try self.state.withLock { state throws(DiscoveryError) in
-            state.isHeard = true
-            let received: DeltaClient.Received
-            do throws(DiscoveryError) {
-                received = try state.discovery.received(response)
-            } catch {
-                if error.code == .rolledBack { self.rolledBack(error, &state) }
-                throw error
-            }
-            let isFirst = !state.isProven
-            state.isProven = true
-            state.status = ControlPlaneStatus(isConnected: true, lastConfirmed: now, lastError: nil)
-            return (received, isFirst)
-        }
-        self.freshness.confirm()
-        if isFirst { self.logger.info("connected to the control plane") }
-        for refusal in received.refused.prefix(10) {
-            self.logger.error(
-                "a resource of the control plane was refused",
-                metadata: [
-                    "discovery.type": "\(received.type)", "resource": "\(refusal.name)",
-                    "error": "\(refusal.reason)",
-                ])
-        }
-        if received.isChanged { self.changed.ring() }
-        return received.reply
-    }
-
-    private func rolledBack(_ error: DiscoveryError, _ state: inout State) {
-        let isNew = !state.status.isRolledBack
-        state.status.isRolledBack = true
-        state.status.isConnected = false
-        state.status.lastError = error.message
-        if isNew {
-            self.logger.error("the control plane's view of the mesh is refused", metadata: ["reason": "\(error)"])
-        }
-    }
-
-    private func publish() async {
-        // What the last run held counts before anything is heard.
-        await self.tell()
-        for await _ in self.changed.rings {
-            do { try await self.clock.sleep(for: Self.debounce) } catch { return }
-            await self.tell()
-        }
-    }
-
-    private func tell() async {
-        let state = self.state.withLock { $0.discovery.isConsistent ? $0.discovery.state : nil }
-        guard let state else { return }
-        if let bundle = state.settings?.trustBundle { await self.adopt(bundle) }
-        let issuing = state.settings?.issuingRoot
-        self.state.withLock { client in
-            let isTrusted = client.credentials.bundle.fingerprints.contains { $0.description == issuing }
-            client.issuingRoot = isTrusted ? issuing : nil
-        }
-        self.freshness.setMeshLimit(state.settings?.maxStaleness.map { .seconds($0) })
-        self.handlers.state(state)
-    }
-
-    /// Takes over another trust bundle, unless it would cut this node off.
-    private func adopt(_ pem: [String]) async {
-        let (credentials, refused) = self.state.withLock { ($0.credentials, $0.refusedBundle) }
-        guard pem != credentials.bundle.pem, pem != refused else { return }
-        do {
-            var new = credentials
-            new.bundle = try TrustBundle(pem: pem)
-            guard new.bundle != credentials.bundle else { return }
-            new.svid = try await SVID(
-                identity: credentials.svid.identity, chainPEM: credentials.svid.chainPEM, key: credentials.svid.key,
-                bundle: new.bundle, now: self.clock.now)
-            let bundle = new.bundle
-            self.keep { $0.bundle = bundle }
-            self.logger.notice("the trust bundle changed", metadata: ["roots": "\(new.bundle.roots.count)"])
-        } catch {
-            self.state.withLock { $0.refusedBundle = pem }
-            self.logger.error(
-                "the control plane's new trust bundle was refused; the old one stays",
-                metadata: ["error": "\(error)"])
-        }
-    }
-
-    // MARK: - Registration
-
-    private func keepRegistered(_ session: any ControlPlaneSession) async throws {
-        let alarm = Alarm(clock: self.clock)
-        self.registrar.withLock { $0 = alarm }
-        defer { self.registrar.withLock { if $0 === alarm { $0 = nil } } }
-        var registered: UInt64?
-        var told = TrustReport()
-        var interval = Self.defaultHeartbeat
-        var nextHeartbeat = self.clock.now
-        alarm.ring()
-        for await _ in alarm.rings {
-            let (registration, generation, report) = self.state.withLock {
-                ($0.registration, $0.generation, $0.fullReport)
-            }
-            if let registration, registered != generation {
-                let result = try await session.register(registration, generation: generation)
-                registered = generation
-                interval = result.heartbeatInterval ?? interval
-                self.report(result, of: registration)
-            } else if registered != nil, nextHeartbeat <= self.clock.now || told != report {
-                let result = try await session.heartbeat(generation: generation, report: report)
-                told = report
-                interval = result.heartbeatInterval ?? interval
-                if result.needsRegistration {
-                    registered = nil
-                    alarm.ring()
-                }
-            } else if registration == nil {
-                // It rings when there is one.
-                continue
-            } else {
-                alarm.ring(after: .seconds(max(0.01, nextHeartbeat.timeIntervalSince(self.clock.now))))
-                continue
-            }
-            self.heard()
-            nextHeartbeat = self.clock.now.addingTimeInterval(interval.interval)
-            alarm.ring(after: interval)
-        }
-        try Task.checkCancellation()
-    }
-
-    private func report(_ result: RegistrationResult, of registration: NodeRegistration) {
-        for (workload, reason) in result.refusals {
-            self.logger.warning(
-                "the control plane refused a workload",
-                metadata: ["workload.id": "\(workload)", "error": "\(reason)"])
-        }
-        self.logger.debug("registered", metadata: ["workloads": "\(registration.workloads.count)"])
-        self.handlers.registered(result.refusals)
-    }
-
-    // MARK: - The node's certificate
-
-    /// Returns when the certificate was renewed.
-    private func renew(_ session: any ControlPlaneSession) async throws {
-        var backoff = Backoff(initial: .seconds(1), maximum: .seconds(150))
-        let credentials = self.credentials
-        // Not at once, however short the certificate's life is: each renewal costs a new session.
-        let due = max(
-            credentials.svid.renewalTime(jitter: self.clock.jitter()), self.clock.now.addingTimeInterval(5))
-        while true {
-            let now = self.clock.now
-            if now < due, !self.state.withLock({ $0.isSuperseded }) {
-                // In steps: a timer stands still while the machine sleeps, the wall clock does not.
-                try await self.clock.sleep(for: .seconds(min(5, max(0.01, due.timeIntervalSince(now)))))
-                continue
-            }
-            do {
-                let svid = try await session.obtain(
-                    credentials.svid.identity, key: IdentityKey(), validity: nil, bundle: self.credentials.bundle,
-                    now: { self.clock.now })
-                self.keep { $0.svid = svid }
-                self.logger.info(
-                    "the node's certificate was renewed",
-                    metadata: ["serial": "\(svid.serial)", "expires": "\(svid.notAfter)"])
-                return
-            } catch {
-                try Task.checkCancellation()
-                self.state.withLock { $0.status.lastError = "\(error)" }
-                self.logger.error(
-                    "the node's certificate could not be renewed",
-                    metadata: ["expires": "\(credentials.svid.notAfter)", "error": "\(error)"])
-                try await self.clock.sleep(for: backoff.next(jitter: self.clock.jitter()))
-            }
-        }
-    }
-
-    /// Changes the credentials in use, and on disk. What cannot be written is used all the same, and written with the
-    /// next change.
-    private func keep(_ change: (inout NodeCredentials) -> Void) {
-        self.saving.withLock { _ in
-            var new = self.credentials
-            change(&new)
-            self.state.withLock { $0.credentials = new }
-            do throws(ControlPlaneError) {
-                try self.store.save(new)
-                self.faults.clear("node")
-            } catch {
-                self.faults.report("node", error.message)
-            }
-        }
     }
 }
