@@ -57,14 +57,6 @@ import Testing
                 "alpha", "systemd-analyze", "verify", "--man=no", "nodemeshd.service", "nodemesh-control.service",
                 "nodemesh-workloads.target", "nodemesh-ready.service")
             #expect(verified.status == 0 && verified.output.isEmpty, "\(verified)")
-            for (unit, most) in [("nodemeshd", 3.5), ("nodemesh-control", 1.5)] {
-                let told = try await hosts.answer(
-                    "alpha", "systemd-analyze", "security", "--no-pager", "\(unit).service")
-                let figure = try #require(
-                    told.output.components(separatedBy: "exposure level for \(unit).service: ").last?
-                        .prefix { $0.isNumber || $0 == "." })
-                #expect(try #require(Double(figure)) <= most, "\(unit): \(figure)")
-            }
             let user = try await hosts.shell(
                 "alpha", "stat -c %U /proc/$(systemctl show -P MainPID nodemesh-control)")
             #expect(user == "nodemesh-control")
@@ -76,7 +68,7 @@ import Testing
                 #expect(text == (try await hosts.run("alpha", "nodemeshctl", "config", "default", "--daemon", daemon)))
             }
             // What the README says of them, in tenths.
-            for (unit, exposure) in [("nodemeshd", 32), ("nodemesh-control", 12)] {
+            for (unit, exposure) in [("nodemeshd", 31), ("nodemesh-control", 12)] {
                 let judged = try await hosts.answer(
                     "alpha", "systemd-analyze", "security", "--no-pager", "--threshold=\(exposure)", "\(unit).service")
                 #expect(judged.status == 0, "\(judged.output.suffix(200))")

@@ -28,7 +28,8 @@ LIBRARY_WITHOUT = {"test", "idlelib", "tkinter", "lib2to3", "turtledemo", "ensur
 PYTHON_PACKAGES = ["yaml", "_yaml"]
 # Of the project, at the same place.
 BUILT = ["nodemeshd", "nodemesh-control", "nodemeshctl", "nodemeshPackageTests.xctest"]
-PROJECT = ["Tools/lab", "Tools/labkit", "Tests/IntegrationTests/Resources", "bpf/programs", "examples"]
+PROJECT = ["Tools/lab", "Tools/labkit", "Tools/disrupt", "Tools/disruptkit", "Tests/IntegrationTests/Resources",
+           "bpf/programs", "examples"]
 
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
