@@ -186,7 +186,7 @@ let package = Package(
             name: "MeshAgentTests",
             dependencies: [
                 "MeshAgent", "MeshTelemetry", "MeshIdentity", "MeshDiscovery", "MeshAPI", "MeshModel", "MeshAdminAPI",
-                "MeshConfiguration", "MeshLinux", "MeshDNS", grpc,
+                "MeshConfiguration", "MeshLinux", "MeshDNS", "MeshProxy", grpc,
                 grpcTransport, protobuf, nio, nioPosix, nioTLS, x509, log,
             ],
             swiftSettings: settings),

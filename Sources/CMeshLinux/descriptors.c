@@ -117,7 +117,7 @@ ssize_t nm_send_descriptors(int fd, const void *bytes, size_t count, const int *
 	return sendmsg(fd, &message, MSG_NOSIGNAL | (is_blocking ? 0 : MSG_DONTWAIT));
 }
 
-ssize_t nm_receive_descriptors(int fd, void *bytes, size_t count, int *fds, int *fd_count, int is_blocking)
+static ssize_t receive(int fd, void *bytes, size_t count, int *fds, int *fd_count, int flags)
 {
 	struct iovec part = { .iov_base = bytes, .iov_len = count };
 	union control control;
@@ -128,7 +128,7 @@ ssize_t nm_receive_descriptors(int fd, void *bytes, size_t count, int *fds, int 
 	ssize_t received;
 
 	*fd_count = 0;
-	received = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | (is_blocking ? 0 : MSG_DONTWAIT));
+	received = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | flags);
 	if (received < 0)
 		return -1;
 	for (header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
@@ -150,6 +150,23 @@ ssize_t nm_receive_descriptors(int fd, void *bytes, size_t count, int *fds, int 
 		return -1;
 	}
 	return received;
+}
+
+ssize_t nm_receive_descriptors(int fd, void *bytes, size_t count, int *fds, int *fd_count, int is_blocking)
+{
+	return receive(fd, bytes, count, fds, fd_count, is_blocking ? 0 : MSG_DONTWAIT);
+}
+
+int nm_peek_again(int fd)
+{
+	int offset = 0;
+
+	return setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset));
+}
+
+ssize_t nm_peek_descriptors(int fd, void *bytes, size_t count, int *fds, int *fd_count)
+{
+	return receive(fd, bytes, count, fds, fd_count, MSG_DONTWAIT | MSG_PEEK);
 }
 
 int nm_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }

@@ -111,10 +111,14 @@ struct AgentParts: Sendable {
         // What takes time comes first: from here on connections of the daemon before stand still.
         try proxy.prepare()
         var carriedNames: CarriedNames?
-        if let inheritance = try arrival.receive() {
+        if let inheritance = try arrival.receive(supervision.manager) {
             let label = inheritance.label
-            carriedNames = Self.names(of: inheritance, logger: logger.component("hand-over"))
-            handOver.resumed(label, try proxy.start(adopting: inheritance.takeState()))
+            let names = Self.names(of: inheritance, logger: logger.component("hand-over"))
+            let summary = try proxy.start(adopting: inheritance.takeState()) {
+                arrival.willRun($0, names, supervision.manager)
+            }
+            carriedNames = names
+            handOver.resumed(label, summary)
         } else {
             try proxy.start()
         }
@@ -205,7 +209,8 @@ struct AgentParts: Sendable {
         let trustDomain = credentials.trustDomain
         let watch = try CgroupWatch()
         let crashKeeper = CrashKeeper(
-            configuration, proxy: proxy, names: nameService, supervision: supervision, logger: logger)
+            configuration, proxy: proxy, names: nameService, supervision: supervision,
+            occupied: arrival.occupied, logger: logger)
         crashKeeper.watch(telemetry.registry)
         nameService?.onChange { crashKeeper.listenersChanged() }
         let plane = KernelPlane(

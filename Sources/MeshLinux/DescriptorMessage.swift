@@ -31,13 +31,32 @@ package enum DescriptorMessage {
     package static func receive(
         _ socket: CInt, limit: Int, isBlocking: Bool = false
     ) throws(SystemError) -> (bytes: [UInt8], descriptors: [CInt])? {
+        try Self.read(limit: limit) { nm_receive_descriptors(socket, $0, $1, $2, $3, isBlocking ? 1 : 0) }
+    }
+
+    /// As ``receive(_:limit:isBlocking:)``, but the message stays in the queue, for who reads there later; the next call
+    /// is given the one behind it.
+    package static func peek(
+        _ socket: CInt, limit: Int
+    ) throws(SystemError) -> (bytes: [UInt8], descriptors: [CInt])? {
+        try Self.read(limit: limit) { nm_peek_descriptors(socket, $0, $1, $2, $3) }
+    }
+
+    /// Has ``peek(_:limit:)`` begin at the front of the queue (SO_PEEK_OFF, `socket(7)`).
+    package static func peekAgain(_ socket: CInt) throws(SystemError) {
+        _ = try systemCall("setsockopt(SO_PEEK_OFF)") { nm_peek_again(socket) }
+    }
+
+    private static func read(
+        limit: Int,
+        _ call: (UnsafeMutableRawPointer?, Int, UnsafeMutablePointer<CInt>?, UnsafeMutablePointer<CInt>) -> Int
+    ) throws(SystemError) -> (bytes: [UInt8], descriptors: [CInt])? {
         var bytes = [UInt8](repeating: 0, count: limit)
         var (fds, count) = ([CInt](repeating: -1, count: Self.capacity), CInt(0))
         let result = try nonBlockingCall("recvmsg") {
             bytes.withUnsafeMutableBytes { bytes in
                 fds.withUnsafeMutableBufferPointer { fds in
-                    nm_receive_descriptors(
-                        socket, bytes.baseAddress, bytes.count, fds.baseAddress, &count, isBlocking ? 1 : 0)
+                    call(bytes.baseAddress, bytes.count, fds.baseAddress, &count)
                 }
             }
         }

@@ -80,7 +80,8 @@ package struct Parcel: ~Copyable, Sendable {
         return Parcel(memory: memory, reader: reader, writer: writer)
     }
 
-    /// Takes everything out. What waits in the queue is taken out of it even when something is wrong, and closed then.
+    /// Unpacks everything. Whoever holds copies of the three descriptors can do that again, until ``empty(_:)``; but when
+    /// something is wrong, what waits in the queue is taken out of it and closed.
     ///
     /// - Parameter body: is given the label, the bytes, which are valid within the call, and the descriptors in their
     ///   order, which are its own then.
@@ -98,14 +99,28 @@ package struct Parcel: ~Copyable, Sendable {
                 Array(memory[Self.headerSize..<start]), UnsafeRawBufferPointer(rebasing: memory[start...]),
                 descriptors)
         } catch {
-            while let batch = try? self.nextBatch() { for descriptor in batch.1 { _ = Glibc.close(descriptor) } }
+            Self.empty(self.reader)
             throw error
+        }
+    }
+
+    /// Takes the descriptors out of a queue and closes them: its parcel is of no use any more.
+    package static func empty(_ reader: borrowing FileDescriptor) {
+        while let batch = try? DescriptorMessage.receive(reader.raw, limit: 64) {
+            // An end of file has neither.
+            if batch.bytes.isEmpty && batch.descriptors.isEmpty { return }
+            for descriptor in batch.descriptors { _ = Glibc.close(descriptor) }
         }
     }
 
     private borrowing func takeDescriptors(_ id: UInt64, _ count: Int) throws(ParcelError) -> [CInt] {
         var (descriptors, number) = ([CInt](), UInt64(0))
         descriptors.reserveCapacity(count)
+        do throws(SystemError) {
+            try DescriptorMessage.peekAgain(self.reader.raw)
+        } catch {
+            throw ParcelError("its descriptors cannot be read: \(error)")
+        }
         do throws(ParcelError) {
             while let (head, batch) = try self.nextBatch() {
                 descriptors += batch
@@ -156,7 +171,7 @@ package struct Parcel: ~Copyable, Sendable {
 
     private borrowing func nextBatch() throws(ParcelError) -> ([UInt8], [CInt])? {
         do throws(SystemError) {
-            guard let message = try DescriptorMessage.receive(self.reader.raw, limit: 64) else { return nil }
+            guard let message = try DescriptorMessage.peek(self.reader.raw, limit: 64) else { return nil }
             // An end of file has neither.
             return message.bytes.isEmpty && message.descriptors.isEmpty ? nil : message
         } catch {

@@ -8,6 +8,16 @@ extension Proxy {
     /// Numbers that connections may get after the copies were made.
     private static let idSlack: UInt64 = 1 << 20
 
+    /// A state of the listeners that were carried, for who has to start without this process.
+    static func listeners(_ carried: CarriedState, _ tunnels: [Listener]) -> ProxyState {
+        var (bare, summary) = (CarriedState(), HandOverSummary())
+        bare.lastID = carried.lastID + Self.idSlack
+        bare.tunnels = tunnels
+        bare.namespaces = carried.namespaces
+        summary.listeners = bare.listenerCount
+        return bare.state(summary)
+    }
+
     /// Whether other established connections are worth keeping than at the last ``keptState(limit:)``.
     package func hasOthersToKeep() async -> Bool {
         for loop in self.loops {

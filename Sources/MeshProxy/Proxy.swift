@@ -64,9 +64,13 @@ package final class Proxy: Sendable {
     /// As ``start()``, and goes on with another data plane's state. Established connections move bytes at once; listeners
     /// and what still has to begin wait for ``attach(_:key:namespace:isShared:)`` and ``adoptionComplete()``.
     ///
+    /// - Parameter willRun: called when nothing but running is left to do, with a state of the listeners alone. Until then
+    ///   the former data plane's state can be started from again, afterwards it is out of date.
     /// - Returns: what was taken over, and what of it had to be closed since it could not be read.
     @discardableResult
-    package func start(adopting state: consuming ProxyState?) throws(ProxyError) -> HandOverSummary {
+    package func start(
+        adopting state: consuming ProxyState?, willRun: (borrowing ProxyState) -> Void = { _ in }
+    ) throws(ProxyError) -> HandOverSummary {
         var summary = HandOverSummary()
         let isAdopting = state != nil
         let carried = if let state { CarriedState(state, &summary) } else { CarriedState() }
@@ -98,6 +102,7 @@ package final class Proxy: Sendable {
                 loops[index % loops.count].submit { $0.adopt(connection) }
             }
             try workers.start(threads: self.configuration.handshakeThreads)
+            if isAdopting { willRun(Self.listeners(carried, tunnels)) }
             for (index, loop) in loops.enumerated() { try loop.start(name: "nm-loop-\(index)") }
             self.state.withLock { state in
                 state.loops = loops

@@ -43,6 +43,11 @@ struct Disruption {
         try self.disrupt("crash", within: 180)
     }
 
+    @Test("kill -9 in the middle of starts: connects wait, and no byte is wrong")
+    func starts() throws {
+        try self.disrupt("starts", within: 240)
+    }
+
     @Test("one restart after the other: descriptors, memory, pipes and map entries stay as they are")
     func soak() throws {
         try self.disrupt("soak", within: 240)

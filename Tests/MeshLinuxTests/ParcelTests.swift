@@ -56,15 +56,30 @@ import Testing
         self.close(descriptors + made.writing)
     }
 
-    @Test func `a second reader finds nothing left`() throws {
-        let made = try self.pipes(2)
-        let parcel = try self.pack([], made.reading)
-        let copy = Parcel(
-            memory: try parcel.memory.duplicate(), reader: try parcel.reader.duplicate(),
-            writer: try parcel.writer.duplicate())
-        let first = try parcel.unpack { $2 }
-        #expect(self.failure(copy) == "0 of its 2 descriptors are there")
-        self.close(first + made.reading + made.writing)
+    @Test(arguments: [2, 600])
+    func `who holds a copy can unpack it again, until it is emptied`(_ count: Int) throws {
+        let made = try self.pipes(count)
+        let parcel = try self.pack([7], made.reading)
+        func copy() throws -> Parcel {
+            Parcel(
+                memory: try parcel.memory.duplicate(), reader: try parcel.reader.duplicate(),
+                writer: try parcel.writer.duplicate())
+        }
+        for _ in 0..<3 {
+            let (bytes, descriptors) = try copy().unpack { (Array($1), $2) }
+            #expect(bytes == [7])
+            // The same pipes, in their order.
+            #expect(descriptors.map(self.inode) == made.reading.map(self.inode))
+            self.close(descriptors)
+        }
+        Parcel.empty(parcel.reader)
+        #expect(self.failure(try copy()) == "0 of its \(count) descriptors are there")
+        self.close(made.reading + made.writing)
+    }
+
+    private func inode(_ descriptor: CInt) -> UInt64 {
+        var about = stat()
+        return fstat(descriptor, &about) == 0 ? UInt64(about.st_ino) : 0
     }
 
     @Test func `what is wrong is told, and closed`() throws {

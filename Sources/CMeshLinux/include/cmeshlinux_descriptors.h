@@ -32,6 +32,10 @@ ssize_t nm_send_descriptors(int fd, const void *bytes, size_t count, const int *
 /// recvmsg(2) with MSG_CMSG_CLOEXEC. `fds` has room for nm_message_descriptors, of which `*fd_count` are received.
 /// EMSGSIZE, with everything received closed again, when the message or its descriptors were cut.
 ssize_t nm_receive_descriptors(int fd, void *bytes, size_t count, int *fds, int *fd_count, int is_blocking);
+/// SO_PEEK_OFF at the begin: the next nm_peek_descriptors is given the first message again.
+int nm_peek_again(int fd);
+/// nm_receive_descriptors with MSG_PEEK: the message stays, and the next call is given the one behind it. Never waits.
+ssize_t nm_peek_descriptors(int fd, void *bytes, size_t count, int *fds, int *fd_count);
 
 /// memfd_create(2), close-on-exec, that can be sealed.
 int nm_memory_file(const char *name);

@@ -3,6 +3,7 @@
 import Foundation
 import Logging
 import MeshConfiguration
+import MeshDNS
 import MeshLinux
 import MeshProxy
 
@@ -16,6 +17,11 @@ struct Arrival: ~Copyable {
     private let stored: Set<String>
     private var takeOver: TakeOver?
     private var kernelLock: FileDescriptor?
+    /// The queue of the parcel from the store that is being adopted.
+    private var queue: FileDescriptor?
+    /// Where the listeners can be kept while that is in the store still; then where they are.
+    private var freeShelf = StateStore.Shelf.listeners
+    private(set) var occupied: StateStore.Shelf?
     /// Of the daemon that hands over.
     private(set) var cgroup: String?
     /// This process's, with what the daemon before had of its service manager.
@@ -25,16 +31,27 @@ struct Arrival: ~Copyable {
     private static let drainPatience = Duration.seconds(60)
     /// A lock may outlive the process that had it for a moment.
     private static let lockPatience = Duration.seconds(3)
+    /// Starts that may fail over a state from the store before it is given up: it may be what they fail over.
+    private static let attempts = 5
 
     init(_ configuration: AgentConfiguration, logger: Logger) {
         let environment = ProcessInfo.processInfo.environment
+        self.init(configuration, environment, InheritedDescriptors(environment: environment), logger: logger)
+    }
+
+    init(
+        _ configuration: AgentConfiguration, _ environment: [String: String],
+        _ inherited: consuming InheritedDescriptors, logger: Logger
+    ) {
         self.configuration = configuration
         self.logger = logger
         self.environment = environment
-        self.inherited = InheritedDescriptors(environment: environment)
+        self.inherited = inherited
         self.stored = Set(self.inherited.names.filter { $0.hasPrefix(StateStore.prefix) })
         self.takeOver = nil
         self.kernelLock = nil
+        self.queue = nil
+        self.occupied = nil
         self.cgroup = nil
     }
 
@@ -95,13 +112,19 @@ struct Arrival: ~Copyable {
     /// The other daemon's lock of the kernel state, once; nil: there is no other.
     mutating func steeringLock() -> FileDescriptor? { self.kernelLock.take() }
 
-    /// The state of the daemon before; nil when there is none. From here on connections stand still.
-    mutating func receive() throws(AgentError) -> Inheritance? {
+    /// The state of the daemon before; nil when there is none. From here on connections stand still. What the service
+    /// manager has stays whole until ``willRun(_:_:_:)``: should this start end before, the next one finds it again.
+    mutating func receive(_ manager: ServiceManager?) throws(AgentError) -> Inheritance? {
         if let takeOver = self.takeOver.take() { return try takeOver.receive(self.configuration) }
-        for shelf in [StateStore.Shelf.state, .first, .second] {
+        guard self.mayTry(manager) else { return nil }
+        for shelf in [.state] + StateStore.running {
             guard let parcel = StateStore.take(shelf, from: &self.inherited) else { continue }
             do throws(ParcelError) {
-                return try Inheritance(opening: parcel, self.configuration)
+                let queue = try? parcel.reader.duplicate()
+                let inheritance = try Inheritance(opening: parcel, self.configuration)
+                self.queue = queue
+                self.freeShelf = shelf == .listeners ? .otherListeners : .listeners
+                return inheritance
             } catch {
                 self.logger.error(
                     "what the last run has left cannot be used: its connections end",
@@ -111,8 +134,51 @@ struct Arrival: ~Copyable {
         return nil
     }
 
+    /// Notes in the store that this start tries its luck with what is there.
+    private func mayTry(_ manager: ServiceManager?) -> Bool {
+        guard let manager, !self.stored.isEmpty else { return true }
+        let begun = self.inherited.names.count { $0 == StateStore.begun }
+        guard begun < Self.attempts else {
+            self.logger.error(
+                "what the last run has left is given up, and its connections end: nodemeshd ended each time that it was adopted",
+                metadata: ["attempts": "\(begun)"])
+            return false
+        }
+        do throws(SystemError) {
+            // Any that is no other's: the manager keeps one file once.
+            let pipe = try Pipe(capacity: 4096).release()
+            let reader = FileDescriptor(owning: pipe.read)
+            Linux.close(pipe.write)
+            try manager.store([reader.raw], as: StateStore.begun)
+        } catch {
+            self.logger.debug("a start cannot be counted", metadata: ["reason": "\(error)"])
+        }
+        return true
+    }
+
+    /// What was received begins to change, so that nobody can start from it again. Has the service manager keep the
+    /// listeners instead.
+    mutating func willRun(_ listeners: borrowing ProxyState, _ names: CarriedNames?, _ manager: ServiceManager?) {
+        guard let queue = self.queue.take() else { return }
+        if let manager {
+            let store = StateStore(proven: manager)
+            do throws(SystemError) {
+                try store.clear(self.freeShelf)
+                try store.keep(listeners, names, self.configuration, on: self.freeShelf)
+                self.occupied = self.freeShelf
+            } catch {
+                self.logger.warning(
+                    "the listeners are not kept yet for the case of a crash", metadata: ["reason": "\(error)"])
+            }
+        }
+        Parcel.empty(queue)
+    }
+
     /// Lets the service manager close its copies of what was received.
     func forgetStored(_ supervision: Supervision) {
-        for name in self.stored { try? supervision.manager?.removeStored(name) }
+        let kept = Set(self.occupied?.parts ?? [])
+        for name in self.stored.union([StateStore.begun]) where !kept.contains(name) {
+            try? supervision.manager?.removeStored(name)
+        }
     }
 }

@@ -20,6 +20,8 @@ final class CrashKeeper: ServiceLifecycle.Service {
     private let names: NameService?
     private let supervision: Supervision
     private let logger: Logger
+    /// Holds what this start has kept of the listeners.
+    private let occupied: StateStore.Shelf?
     private let found = Mutex<StateStore?>(nil)
     private let changes: AsyncStream<Void>
     private let source: AsyncStream<Void>.Continuation
@@ -44,13 +46,15 @@ final class CrashKeeper: ServiceLifecycle.Service {
     }
 
     init(
-        _ configuration: AgentConfiguration, proxy: Proxy, names: NameService?, supervision: Supervision, logger: Logger
+        _ configuration: AgentConfiguration, proxy: Proxy, names: NameService?, supervision: Supervision,
+        occupied: StateStore.Shelf?, logger: Logger
     ) {
         self.configuration = configuration
         self.proxy = proxy
         self.names = names
         self.supervision = supervision
         self.logger = logger
+        self.occupied = occupied
         (self.changes, self.source) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
@@ -62,7 +66,7 @@ final class CrashKeeper: ServiceLifecycle.Service {
 
     func run() async throws {
         let manager = self.supervision.manager
-        guard manager != nil, let store = try? await onThread({ StateStore(manager) }) else {
+        guard manager != nil, let store = await self.makeStore(manager) else {
             if manager != nil {
                 self.logger.warning(
                     "the service manager keeps no descriptors: a restart ends all connections; set FileDescriptorStoreMax="
@@ -73,7 +77,7 @@ final class CrashKeeper: ServiceLifecycle.Service {
         self.found.withLock { $0 = store }
         self.logger.info("the service manager keeps descriptors: a restart or an upgrade loses no connection")
         // What a daemon that was taken over from has left there.
-        for shelf in [StateStore.Shelf.first, .second] { try? store.clear(shelf) }
+        for shelf in StateStore.running where shelf != self.occupied { try? store.clear(shelf) }
         await cancelWhenGracefulShutdown {
             self.source.yield()
             await withTaskGroup { group in
@@ -81,6 +85,12 @@ final class CrashKeeper: ServiceLifecycle.Service {
                 group.addTask { await self.keep(in: store) }
             }
         }
+    }
+
+    private func makeStore(_ manager: ServiceManager?) async -> StateStore? {
+        // It holds something of this run already: no time is lost with finding out.
+        if let manager, self.occupied != nil { return StateStore(proven: manager) }
+        return try? await onThread { StateStore(manager) }
     }
 
     func watch(_ registry: MetricsRegistry) {
@@ -106,13 +116,17 @@ final class CrashKeeper: ServiceLifecycle.Service {
 
     private func keep(in store: StateStore) async {
         var (next, last) = (StateStore.Shelf.first, StateStore.Shelf.second)
+        var listeners = self.occupied
         for await _ in self.changes {
             let begin = ContinuousClock.now
             do {
                 let shelf = next
                 let (kept, left) = await self.proxy.keptState(limit: self.limit, without: [Canary.id])
-                try await onThread { try self.put(kept.state, in: store, on: shelf) }
+                try await onThread {
+                    try store.keep(kept.state, self.names?.server.carried(), self.configuration, on: shelf)
+                }
                 try store.clear(last)
+                if let shelf = listeners.take() { try store.clear(shelf) }
                 (next, last) = (last, next)
                 let duration = ContinuousClock.now - begin
                 self.last.withLock {
@@ -124,16 +138,6 @@ final class CrashKeeper: ServiceLifecycle.Service {
             }
             try? await Task.sleep(for: Self.debounce)
         }
-    }
-
-    private func put(_ state: borrowing ProxyState, in store: StateStore, on shelf: StateStore.Shelf) throws {
-        let names = self.names?.server.carried()
-        let label = HandOverLabel(
-            kind: .crash, format: HandOverFormat.versions.upperBound, version: Version.text,
-            node: self.configuration.node, instance: self.configuration.instance, frozenAt: 0,
-            carried: state.summary.carried, tunnels: 0, listeners: state.summary.listeners, drained: [:],
-            names: HandOverLabel.Names(names))
-        try store.put(try Parcel.pack(state, names, label), on: shelf)
     }
 }
 

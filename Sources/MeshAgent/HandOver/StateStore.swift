@@ -2,7 +2,11 @@
 
 import Foundation
 import Logging
+import MeshConfiguration
+import MeshDNS
 import MeshLinux
+import MeshModel
+import MeshProxy
 
 /// The descriptor store of the service manager, as the place where a data plane's state waits for the next run.
 struct StateStore: Sendable {
@@ -14,14 +18,22 @@ struct StateStore: Sendable {
         /// before the old one goes.
         case first = "nm-kept-a"
         case second = "nm-kept-b"
+        /// The listeners alone, from the moment a start begins to run what it has adopted until it has kept more: one of
+        /// two, since it may have adopted the other.
+        case listeners = "nm-listeners-a"
+        case otherListeners = "nm-listeners-b"
 
         var parts: [String] { ["memory", "reader", "writer"].map { "\(self.rawValue)-\($0)" } }
     }
 
+    /// Those that hold something for the case of a crash while a daemon runs.
+    static let running: [Shelf] = [.first, .second, .listeners, .otherListeners]
+    /// One descriptor of that name for each start that has begun to adopt what is here and has not come to its end.
+    static let begun = "nm-begun"
     /// All names begin so.
     static let prefix = "nm-"
     /// So many descriptors it holds at one time.
-    static let room = 9
+    static let room = 16
     private static let patience = 5000
 
     let manager: ServiceManager
@@ -30,6 +42,20 @@ struct StateStore: Sendable {
     init?(_ manager: ServiceManager?) {
         guard let manager, manager.keepsDescriptors(count: Self.room) else { return nil }
         self.manager = manager
+    }
+
+    /// - Parameter manager: has kept descriptors for this run.
+    init(proven manager: ServiceManager) { self.manager = manager }
+
+    /// Puts a state for the case of a crash on a shelf.
+    func keep(
+        _ state: borrowing ProxyState, _ names: CarriedNames?, _ configuration: AgentConfiguration, on shelf: Shelf
+    ) throws(SystemError) {
+        let label = HandOverLabel(
+            kind: .crash, format: HandOverFormat.versions.upperBound, version: Version.text, node: configuration.node,
+            instance: configuration.instance, frozenAt: 0, carried: state.summary.carried, tunnels: 0,
+            listeners: state.summary.listeners, drained: [:], names: HandOverLabel.Names(names))
+        try self.put(try Parcel.pack(state, names, label), on: shelf)
     }
 
     /// Puts a parcel on a shelf, and waits until it is there. Whoever calls still has his own copy.
