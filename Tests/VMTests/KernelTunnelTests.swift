@@ -17,6 +17,19 @@ import Testing
         machine.expectSuccess(atLeast: 3)
     }
 
+    /// Few connections: processors are emulated.
+    @Test func `nodes that are killed while the kernel encrypts their connections`() async throws {
+        let machine = try await VirtualMachine.disrupt(
+            "crash --engine kernel --connections 8 --rate 0.5 --seconds 20 --pause 15 --verbose".split(separator: " ")
+                .map(String.init), seconds: 600)
+        #expect(machine.status == 0, "\(machine.output.suffix(30).joined(separator: "\n"))")
+        // Such as: kill -9 of n1: 5 connections, 0 tunnels, …
+        let carried = machine.output.filter { $0.hasPrefix("kill -9 of ") }.compactMap { line in
+            line.split(separator: " ").dropFirst(4).first.flatMap { Int($0) }
+        }
+        #expect(carried.reduce(0, +) >= 2, "\(machine.output.suffix(30).joined(separator: "\n"))")
+    }
+
     @Test func `a kernel without TLS`() async throws {
         let machine = try await VirtualMachine.run(
             "tunnel-vmtest", ["without"], options: ["--modules", "", "--timeout", "300"])

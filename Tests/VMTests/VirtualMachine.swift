@@ -33,6 +33,12 @@ struct VirtualMachine {
                 + skipped.flatMap { ["--skip", $0] })
     }
 
+    /// Runs `Tools/disrupt` in a machine that has all of the project.
+    static func disrupt(_ arguments: [String], seconds: Int) async throws -> VirtualMachine {
+        let options = "run --project --memory 2048 --env NODEMESH_PATIENCE=4 --timeout \(seconds) -- Tools/disrupt"
+        return try await Self.tool(options.split(separator: " ").map(String.init) + arguments)
+    }
+
     /// The kernels that `Tools/vm` knows, by series.
     static func kernels() async throws -> [String] { try await Self.tool(["list", "--quiet"]).output }
 
