@@ -52,7 +52,7 @@ extension Steering {
 
 extension BPF {
     /// The ids of the programs that run at a hook of a cgroup, wherever they are attached.
-    fileprivate static func effective(_ cgroup: CInt, _ type: bpf_attach_type) throws(SystemError) -> [UInt32] {
+    static func effective(_ cgroup: CInt, _ type: bpf_attach_type) throws(SystemError) -> [UInt32] {
         // The kernel takes at most 64 at one hook of one cgroup, and those of its parents run too.
         var ids = [UInt32](repeating: 0, count: 1024)
         var count = UInt32(ids.count)

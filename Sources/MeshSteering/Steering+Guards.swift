@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CLibBPF
 import CMeshABI
 import Glibc
 import MeshLinux
@@ -25,6 +26,31 @@ extension Steering {
         try self.state.withLock { state throws(SteeringError) in
             try self.detach(cgroup.id, below: self.layout.guards)
             state.guards.remove(cgroup.id)
+        }
+    }
+
+    /// Puts guards back whose programs somebody has removed, as far as the kernel allows.
+    ///
+    /// - Returns: the cgroups that had lost one, and at which hook.
+    package func restoreGuards() -> [(cgroupPath: String, hook: String)] {
+        self.state.withLock { state in
+            var lost: [(cgroupPath: String, hook: String)] = []
+            for id in state.guards {
+                guard let cgroup = try? Cgroup(id: id), let directory = try? FileDescriptor(path: cgroup.path) else {
+                    continue
+                }
+                let hooks = [NodeHook.guard4, .guard6].filter { hook in
+                    guard let program = self.nodePrograms[hook], let own = try? BPF.info(ofProgram: program.raw).id,
+                        let running = try? BPF.effective(directory.raw, hook.attachType)
+                    else { return false }
+                    return !running.contains(own)
+                }
+                guard !hooks.isEmpty else { continue }
+                lost += hooks.map { (cgroup.path, BPF.name(of: $0.attachType)) }
+                // One that fails is found missing again.
+                try? self.attach([.guard4, .guard6], to: cgroup, below: self.layout.guards)
+            }
+            return lost
         }
     }
 

@@ -110,6 +110,26 @@ extension KernelTests {
             }
         }
 
+        @Test func aGuardThatSomebodyHasRemovedIsPutBack() throws {
+            try Sandbox.run(isEnrolled: false) { sandbox in
+                let template = try sandbox.cgroup("template")
+                let child = try sandbox.cgroup("child", below: template)
+                try sandbox.steering.setGuard(cgroupPath: template.path)
+                #expect(sandbox.steering.restoreGuards().isEmpty)
+                try FileTree.remove("\(sandbox.steering.layout.guards)/\(template.id)/\(NodeHook.guard4.rawValue)")
+                // The kernel lets go of a link without a pin in the background.
+                var lost: [(cgroupPath: String, hook: String)] = []
+                for _ in 0..<500 where lost.isEmpty {
+                    lost = sandbox.steering.restoreGuards()
+                    if lost.isEmpty { usleep(10_000) }
+                }
+                #expect(lost.map(\.cgroupPath) == [template.path])
+                #expect(lost.map(\.hook) == ["cgroup/connect4"])
+                #expect(sandbox.steering.restoreGuards().isEmpty)
+                #expect(try sandbox.application(cgroup: child).connectError("240.240.0.1:80") == ECONNREFUSED)
+            }
+        }
+
         @Test func probesPassByTheirCgroup() throws {
             try Sandbox.run { sandbox in
                 let (probe, inside) = (try sandbox.cgroup("probe"), try sandbox.inside.cookie())

@@ -98,7 +98,7 @@ final class Canary: Sendable {
     /// - Parameter snapshot: in which nobody must have the address.
     /// - Returns: whether all is well, as far as it is known, and the keys of workloads that have lost programs.
     func look(_ snapshot: MeshSnapshot) async -> (isWell: Bool, damaged: Set<UInt32>) {
-        let missing = self.steering.missingPrograms()
+        let (missing, unguarded) = (self.steering.missingPrograms(), self.steering.restoreGuards())
         var verdict = CanaryVerdict.unknown("no address of the mesh prefixes is free")
         if let address = Self.address(in: snapshot, random: UInt16.random(in: 20_000...60_000)) {
             verdict = await self.attempt(address)
@@ -107,7 +107,10 @@ final class Canary: Sendable {
             let more = missing.count > 1 ? " and \(missing.count - 1) more" : ""
             verdict = .alarm("workload \(first.id) has lost its program at \(first.hook)\(more)")
         }
-        self.conclude(verdict, missing: missing)
+        if missing.isEmpty, let first = unguarded.first {
+            verdict = .alarm("cgroup \(first.cgroupPath) had lost its guard at \(first.hook), which is put back")
+        }
+        self.conclude(verdict, missing: missing, unguarded: unguarded)
         let damaged = Set(missing.map(\.key))
         // It is enrolled anew by its next try.
         if damaged.contains(Self.key) { await self.stop() }
@@ -170,7 +173,9 @@ final class Canary: Sendable {
         return namespace
     }
 
-    private func conclude(_ verdict: CanaryVerdict, missing: [MissingProgram]) {
+    private func conclude(
+        _ verdict: CanaryVerdict, missing: [MissingProgram], unguarded: [(cgroupPath: String, hook: String)]
+    ) {
         let former = self.state.withLock { state in
             let former = state.status?.outcome
             state.tries += 1
@@ -182,7 +187,13 @@ final class Canary: Sendable {
         case .alarm(let detail):
             self.logger.critical("clear text may leave an enrolled workload", metadata: ["reason": "\(detail)"])
             let now = EventTime.text(Clock.wall)
-            if missing.isEmpty {
+            for lost in unguarded.prefix(100) {
+                self.events.publish(
+                    NodeEvent(
+                        time: now, kind: "alarm", reason: "programs_missing",
+                        detail: "no guard of nodemesh ran at \(lost.hook) of \(lost.cgroupPath)"))
+            }
+            if missing.isEmpty, unguarded.isEmpty {
                 self.events.publish(NodeEvent(time: now, kind: "alarm", reason: "canary_failed", detail: detail))
             }
             for program in missing.prefix(100) {
