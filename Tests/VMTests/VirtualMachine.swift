@@ -35,7 +35,7 @@ struct VirtualMachine {
 
     /// Runs `Tools/disrupt` in a machine that has all of the project.
     static func disrupt(_ arguments: [String], seconds: Int) async throws -> VirtualMachine {
-        let options = "run --project --memory 2048 --env NODEMESH_PATIENCE=4 --timeout \(seconds) -- Tools/disrupt"
+        let options = "run --project --memory 2048 --env NODEMESH_PATIENCE=10 --timeout \(seconds) -- Tools/disrupt"
         return try await Self.tool(options.split(separator: " ").map(String.init) + arguments)
     }
 

@@ -377,7 +377,7 @@ class Client:
 
     def ask(self, word, **more):
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
+            connection.settimeout(10 * kernel.PATIENCE)
             connection.connect(self.path)
             connection.sendall(json.dumps({"word": word, **more}).encode() + b"\n")
             answer = json.loads(connection.makefile().readline())

@@ -243,7 +243,7 @@ class Lab:
 
         def healthy():
             self.must_run(process, topology.CONTROL)
-            connection = http.client.HTTPConnection("127.0.0.1", 15080, timeout=2)
+            connection = http.client.HTTPConnection("127.0.0.1", 15080, timeout=2 * kernel.PATIENCE)
             connection.request("GET", "/healthz")
             return connection.getresponse().status == 200
 
@@ -397,9 +397,10 @@ class Lab:
 
     def ask_daemon(self, node, path):
         """As `ask`, with the process that listens there."""
-        connection = http.client.HTTPConnection("localhost", timeout=5)
+        patience = 5 * kernel.PATIENCE
+        connection = http.client.HTTPConnection("localhost", timeout=patience)
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(5)
+        connection.sock.settimeout(patience)
         try:
             connection.sock.connect(str(self.socket_of(node)))
             credentials = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
