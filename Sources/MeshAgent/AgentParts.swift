@@ -79,7 +79,8 @@ struct AgentParts: Sendable {
         let canarySlot = CanarySlot()
         let loops = configuration.loops > 0 ? configuration.loops : min(4, ProcessInfo.processInfo.activeProcessorCount)
         telemetry.describe(node: configuration.node, loops: loops)
-        let relay = DirectRelay()
+        // The hooks of the proxy are made before what they tell.
+        let relay = LateValue<LocalPathService>()
         var hooks = ProxyHooks(
             originalDestination: { socket in
                 steering.originalDestination(of: socket).map { ($0.address, $0.workloadKey) }
@@ -90,7 +91,7 @@ struct AgentParts: Sendable {
                 if canarySlot.noticed(record) { return }
                 telemetry.opened(record)
                 decisions.opened(record)
-                if record.wire == .local { relay.service?.tell(.proxied(record)) }
+                if record.wire == .local { relay.value?.tell(.proxied(record)) }
             },
             onClosed: { record in
                 if canarySlot.noticed(record) { return }
@@ -99,9 +100,9 @@ struct AgentParts: Sendable {
             })
         hooks.onAdopted = { record in
             telemetry.resumed(record)
-            if record.wire == .local { relay.service?.tell(.proxied(record)) }
+            if record.wire == .local { relay.value?.tell(.proxied(record)) }
         }
-        hooks.directServers = { relay.service?.path.shares.servers($0, $1) ?? [] }
+        hooks.directServers = { relay.value?.path.shares.servers($0, $1) ?? [] }
         hooks.portOwner = { steering.portOwner($0, $1) }
         let proxy = Proxy(
             configuration: Self.proxyConfiguration(configuration, loops: loops), hooks: hooks,
@@ -139,7 +140,7 @@ struct AgentParts: Sendable {
                 }, ejections: { proxy.ejections }),
             logger: logger.component("direct-path"))
         let direct = LocalPathService(path: path)
-        relay.service = direct
+        relay.value = direct
         self.direct = direct
         self.eventReader = try steering.events { event in
             feed.take(event)
@@ -150,7 +151,8 @@ struct AgentParts: Sendable {
         let news = News()
         let freshness = ViewFreshness(ownLimit: Self.limit(configuration))
         if let confirmedAt = start.view.confirmedAt { freshness.restored(confirmedAt: confirmedAt) }
-        let keeping = Keeping()
+        // The control plane's client is made before what keeps its view.
+        let keeping = LateValue<ViewKeeper>()
         let control = ControlPlaneClient(
             credentials: credentials, store: NodeCredentialStore(directory: configuration.dataDirectory),
             dialler: GRPCControlPlane(address: controlPlane), decisions: decisions,
@@ -160,10 +162,10 @@ struct AgentParts: Sendable {
             handlers: .init(
                 state: { state in
                     news.states.yield(state)
-                    keeping.keeper?.changed()
+                    keeping.value?.changed()
                 }, registered: { news.registrations.yield($0) }))
         let keeper = start.keeper(freshness: freshness, logger: logger.component("state")) { control.held }
-        keeping.keeper = keeper
+        keeping.value = keeper
         // Connections wait for it: no service has to get its turn first.
         if let held = start.view.discovery, held.isConsistent {
             let state = held.state
@@ -383,25 +385,5 @@ extension WorkloadRegistry.Entry {
         let end = DirectPlanner.End(
             id: self.id, key: self.key, namespaceCookie: cookie, addresses: self.workload.addresses)
         return (end, self.workload.namespace, self.request.accelerate == nil ? nil : self.workload.cgroup.path)
-    }
-}
-
-/// The control plane's client is made before what keeps its view.
-private final class Keeping: Sendable {
-    private let stored = Mutex<ViewKeeper?>(nil)
-
-    var keeper: ViewKeeper? {
-        get { self.stored.withLock { $0 } }
-        set { self.stored.withLock { $0 = newValue } }
-    }
-}
-
-/// The hooks of the proxy are made before what they tell.
-private final class DirectRelay: Sendable {
-    private let stored = Mutex<LocalPathService?>(nil)
-
-    var service: LocalPathService? {
-        get { self.stored.withLock { $0 } }
-        set { self.stored.withLock { $0 = newValue } }
     }
 }
