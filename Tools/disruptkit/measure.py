@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs that run in workloads while a disruption goes on, and figures of the daemons meanwhile."""
 
+import http.client
 import json
 import os
 import subprocess
@@ -40,6 +41,19 @@ class Program:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+def kept(lab, node):
+    """The connections of a node that would outlive its daemon now."""
+    def read():
+        connection = http.client.HTTPConnection("127.0.0.1", 15020, timeout=5 * kernel.PATIENCE)
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+
+    for line in kernel.in_network(lab.network(node), read).splitlines():
+        if line.startswith('nodemesh_crash_kept_connections{state="kept"'):
+            return float(line.split()[-1])
+    return 0
 
 
 def figures(lab, node):
