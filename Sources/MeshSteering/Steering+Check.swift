@@ -29,7 +29,7 @@ extension Steering {
                 (try? Cgroup(path: entry.cgroup.path))?.id == entry.cgroup.id
             else { continue }
             let place = (id: entry.id, path: entry.cgroup.path)
-            if !self.isInboundAttached(entry) {
+            if (try? self.isInboundAttached(entry)) == false {
                 missing.append(
                     MissingProgram(
                         id: place.id, key: key, cgroupPath: place.path, hook: BPF.name(of: BPF_SK_LOOKUP)))

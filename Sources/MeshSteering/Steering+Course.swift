@@ -88,14 +88,13 @@ extension Steering {
     /// Whether the program that steers inbound connections is attached to the workload's network namespace.
     package func isInboundAttached(_ key: UInt32) -> Bool {
         guard let entry = self.state.withLock({ $0.enrolled[key] }) else { return false }
-        return self.isInboundAttached(entry)
+        return (try? self.isInboundAttached(entry)) ?? false
     }
 
-    func isInboundAttached(_ entry: Enrolled) -> Bool {
-        guard let link = try? BPF.open(pinned: self.layout.namespace(entry.cookie)),
-            let info = try? BPF.info(ofLink: link.raw)
-        else { return false }
-        return info.netns.netns_ino != 0
+    /// - Throws: when the kernel cannot be asked.
+    func isInboundAttached(_ entry: Enrolled) throws(SystemError) -> Bool {
+        guard let link = try BPF.open(pinned: self.layout.namespace(entry.cookie)) else { return false }
+        return try BPF.info(ofLink: link.raw).netns.netns_ino != 0
     }
 
     private func hasListener(_ slot: UInt32) throws(SystemError) -> Bool {

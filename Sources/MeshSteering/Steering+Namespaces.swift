@@ -60,7 +60,7 @@ extension Steering {
         }
         let pin = self.layout.namespace(entry.cookie)
         // Loading takes milliseconds: not for each of hundreds of workloads in the host's namespace.
-        if !others.isEmpty, self.isInboundAttached(entry) { return }
+        if !others.isEmpty, try self.isInboundAttached(entry) { return }
         let program = try self.program(.inbound, self.inboundConfig(entry.cookie, isShared: enrolment.isShared))
         let inode = UInt32(truncatingIfNeeded: enrolment.namespace.inode)
         try Self.attach(program, to: enrolment.namespace.raw, type: BPF_SK_LOOKUP, pin: pin) {

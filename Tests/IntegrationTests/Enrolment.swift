@@ -202,6 +202,30 @@ struct Enrolment {
         #expect(after.links.contains { $0.pin == link.pin && $0.isAttached })
     }
 
+    @Test("a daemon without a free descriptor lets no workload go")
+    func noDescriptors() throws {
+        let pid = try self.lab.run("pid", "n1").lines[0]
+        let shown = try Program.run(["/usr/bin/prlimit", "--pid", pid, "--nofile", "--output", "SOFT", "--noheadings"])
+        let former = try #require(Int(shown.output.filter(\.isNumber)), "\(shown)")
+        func limit(_ count: Int) throws {
+            self.expect(try Program.run(["/usr/bin/prlimit", "--pid", pid, "--nofile=\(count):"]))
+        }
+        let log = try self.lab.layout().node("n1").log
+        let mark = try String(contentsOfFile: log, encoding: .utf8).count
+        try limit(3)
+        defer { try? limit(former) }
+        // Several looks at what is there, and one at stale kernel state.
+        Thread.sleep(forTimeInterval: 12)
+        try limit(former)
+        _ = try eventually("n1 to answer", { try? self.lab.status("n1") }) { $0?.isReady == true }
+        #expect(try self.workloads().contains { $0.name == "server" && $0.state == "enrolled" })
+        let said = try String(contentsOfFile: log, encoding: .utf8).dropFirst(mark)
+        #expect(!said.contains("workload vanished"), "\(said.suffix(2000))")
+        let summary: BPFSummary = try self.lab.ask("n1", "/v1/bpf")
+        let place = try self.lab.layout().workload("server")
+        #expect(summary.links.contains { $0.hook == "cgroup/connect4" && $0.target == place.cgroup && $0.isAttached })
+    }
+
     // MARK: Helpers
 
     private func expect(_ result: ProgramResult, sourceLocation: SourceLocation = #_sourceLocation) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import MeshAdminAPI
 import MeshLinux
 import MeshModel
@@ -69,18 +70,28 @@ package struct HostInspector: WorkloadInspector {
             return "its cgroup \(workload.cgroup.path) is gone"
         }
         if let path = request.networkNamespace {
-            guard let namespace = try? NetworkNamespace(path: path), namespace.inode == workload.namespaceInode else {
-                return "its network namespace \(path) is gone"
-            }
-            return nil
+            let isGone = Self.isElsewhere(workload) { () throws(SystemError) in try NetworkNamespace(path: path) }
+            return isGone ? "its network namespace \(path) is gone" : nil
         }
         // Without a name, the namespace lives as long as a process of the cgroup is in it.
         let processes = cgroup.firstProcesses()
         guard !processes.isEmpty else { return nil }
         let isThere = processes.contains { pid in
-            (try? NetworkNamespace(pid: pid))?.inode == workload.namespaceInode
+            !Self.isElsewhere(workload) { () throws(SystemError) in try NetworkNamespace(pid: pid) }
         }
         return isThere ? nil : "no process of \(workload.cgroup.path) is in its network namespace any longer"
+    }
+
+    /// Whether a namespace is not the workload's. One that cannot be opened for want of descriptors or memory may be: a
+    /// daemon in need must not let its workloads go.
+    private static func isElsewhere(
+        _ workload: InspectedWorkload, _ open: () throws(SystemError) -> NetworkNamespace
+    ) -> Bool {
+        do throws(SystemError) {
+            return try open().inode != workload.namespaceInode
+        } catch {
+            return ![EMFILE, ENFILE, ENOMEM].contains(error.errno)
+        }
     }
 
     private func cgroup(at path: String) throws(EnrolmentError) -> Cgroup {

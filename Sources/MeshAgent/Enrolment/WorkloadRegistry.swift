@@ -325,7 +325,11 @@ package actor WorkloadRegistry {
 
     func remove(_ entry: Entry) async {
         self.busy.insert(entry.id)
-        while self.reattached == entry.id { try? await Task.sleep(for: .milliseconds(1)) }
+        // A task that is cancelled does not sleep; it must let the other one in all the same.
+        while self.reattached == entry.id {
+            await Task.yield()
+            try? await Task.sleep(for: .milliseconds(1))
+        }
         await self.plane.detach(entry.id, key: entry.key)
         self.names?.remove(entry.key)
         self.entries[entry.id] = nil

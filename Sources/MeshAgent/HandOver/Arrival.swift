@@ -120,9 +120,7 @@ struct Arrival: ~Copyable {
         for shelf in [.state] + StateStore.running {
             guard let parcel = StateStore.take(shelf, from: &self.inherited) else { continue }
             do throws(ParcelError) {
-                let queue = try? parcel.reader.duplicate()
-                let inheritance = try Inheritance(opening: parcel, self.configuration)
-                self.queue = queue
+                let inheritance = try self.open(parcel)
                 self.freeShelf = shelf == .listeners ? .otherListeners : .listeners
                 return inheritance
             } catch {
@@ -132,6 +130,20 @@ struct Arrival: ~Copyable {
             }
         }
         return nil
+    }
+
+    private mutating func open(_ parcel: consuming Parcel) throws(ParcelError) -> Inheritance {
+        let queue: FileDescriptor
+        do throws(SystemError) {
+            queue = try parcel.reader.duplicate()
+        } catch {
+            // What cannot be declared out of date must not be begun with.
+            Parcel.empty(parcel.reader)
+            throw ParcelError("its queue cannot be held: \(error)")
+        }
+        let inheritance = try Inheritance(opening: parcel, self.configuration)
+        self.queue = consume queue
+        return inheritance
     }
 
     /// Notes in the store that this start tries its luck with what is there.
